@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The system calls that deputyd knows how to lend, and the families they come in. A family is what
+ * SystemCalls= names: "mknod" stands for mknod and mknodat. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum CallId {
+        CALL_MKNOD,
+        CALL_MKNODAT,
+        CALL_SETXATTR,
+        CALL_LSETXATTR,
+        CALL_FSETXATTR,
+        CALL_SETXATTRAT,
+        CALL_REMOVEXATTR,
+        CALL_LREMOVEXATTR,
+        CALL_FREMOVEXATTR,
+        CALL_REMOVEXATTRAT,
+        CALL_GETXATTR,
+        CALL_LGETXATTR,
+        CALL_FGETXATTR,
+        CALL_GETXATTRAT,
+        CALL_LISTXATTR,
+        CALL_LLISTXATTR,
+        CALL_FLISTXATTR,
+        CALL_LISTXATTRAT,
+        _CALL_MAX,
+        _CALL_INVALID = -22, /* -EINVAL */
+} CallId;
+
+/* A set of calls, one bit each. */
+typedef uint64_t CallSet;
+
+_Static_assert(_CALL_MAX <= 64, "CallSet has one bit per call");
+
+#define CALL_BIT(id) (UINT64_C(1) << (id))
+
+static inline bool call_set_contains(CallSet set, CallId id) {
+        return set & CALL_BIT(id);
+}
+
+/* The kernel's name of the call ("mknodat"). NULL for a number that is no CallId. */
+const char *call_to_string(CallId id);
+/* Return: the call, or _CALL_INVALID. */
+CallId call_from_string(const char *name);
+
+/* Looks up what SystemCalls= may name: a call or its family ("mknod" and "mknodat" both are mknod's family)
+ * or a group
+ * ("@all"). Getters aren't part of the setxattr family: they're lent by ReadBack=. Return: 0 and the set, or
+ * -ENOENT. */
+int call_set_from_name(const char *name, CallSet *ret);
+
+/* The set as a blank-separated list of call names, in the order of CallId; free with g_free(). */
+char *call_set_to_string(CallSet set);
+
+/* The number that the call has on every architecture of the kernel since the tables were unified (v5.1; calls
+ * >= 403), for calls that an older libseccomp doesn't know by name. Return: the number, or -1 for a call that
+ * has none. */
+int call_unified_number(CallId id);
