@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/nsfs.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "basic/fd.h"
+#include "basic/log.h"
+#include "supervisor/caller.h"
+#include "supervisor/procmap.h"
+#include "supervisor/verdict.h"
+
+/* Namespaces are few per target: its own, and now and then one that somebody inside makes. */
+#define USERNS_CACHE_MAX 16u
+
+static int proc_root_fd = -1;
+static ino_t own_userns_inode;
+static size_t page_size;
+
+static Userns userns_cache[USERNS_CACHE_MAX];
+static uint64_t userns_clock;
+
+/* Groups of the caller in hand. There's one at a time. */
+static gid_t *group_buffer;
+static size_t group_buffer_size;
+
+int caller_setup(void) {
+        struct stat st;
+
+        page_size = (size_t) sysconf(_SC_PAGESIZE);
+
+        for (size_t i = 0; i < USERNS_CACHE_MAX; i++)
+                userns_cache[i].fd = -1;
+
+        proc_root_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (proc_root_fd < 0)
+                return -errno;
+
+        if (fstatat(proc_root_fd, "self/ns/user", &st, 0) < 0)
+                return -errno;
+
+        own_userns_inode = st.st_ino;
+        return 0;
+}
+
+/* ESRCH of an entry of /proc/TID, and a missing directory, mean the same. */
+static int gone_or(int error) {
+        return error == ESRCH ? -ENOENT : -error;
+}
+
+int caller_open(Caller *caller, int listener, uint64_t id, pid_t tid) {
+        char name[3 * sizeof(pid_t) + 1];
+
+        caller->listener = listener;
+        caller->id = id;
+        caller->tid = tid;
+
+        if (tid <= 0) /* In a pid namespace that we can't see. */
+                return -ESRCH;
+
+        snprintf(name, sizeof(name), "%i", (int) tid);
+        caller->proc_fd = openat(proc_root_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (caller->proc_fd < 0)
+                return gone_or(errno);
+
+        return 0;
+}
+
+void caller_close(Caller *caller) {
+        caller->root_fd = close_fd(caller->root_fd);
+        caller->mem_fd = close_fd(caller->mem_fd);
+        caller->proc_fd = close_fd(caller->proc_fd);
+}
+
+static ssize_t read_entry(const Caller *caller, const char *name, char *buffer, size_t size) {
+        _cleanup_close_ int fd = -1;
+        size_t done = 0;
+
+        fd = openat(caller->proc_fd, name, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return gone_or(errno);
+
+        while (done < size - 1) {
+                ssize_t n = read(fd, buffer + done, size - 1 - done);
+
+                if (n < 0)
+                        return gone_or(errno);
+                if (n == 0)
+                        break;
+                done += (size_t) n;
+                if (buffer[done - 1] == '\n' && done < 4096)
+                        break; /* The kernel hands out whole lines and fills a page if there's more. */
+        }
+
+        buffer[done] = 0;
+        return (ssize_t) done;
+}
+
+/* Parses "NUMBER NUMBER ..." of a Groups: line into the group buffer. */
+static int parse_groups(const char *p, size_t *ret_n) {
+        size_t n = 0;
+
+        for (;;) {
+                char *end;
+                unsigned long gid = strtoul(p, &end, 10);
+
+                if (end == p)
+                        break;
+
+                if (n >= CALLER_GROUPS_MAX)
+                        return -E2BIG;
+                if (n >= group_buffer_size) {
+                        size_t size = group_buffer_size ? group_buffer_size * 2 : 64;
+                        gid_t *b = reallocarray(group_buffer, size, sizeof(gid_t));
+
+                        if (!b)
+                                return -ENOMEM;
+                        group_buffer = b;
+                        group_buffer_size = size;
+                }
+
+                group_buffer[n++] = (gid_t) gid;
+                p = end;
+                if (*p == ' ')
+                        p++;
+                if (*p == '\n')
+                        break;
+        }
+
+        *ret_n = n;
+        return 0;
+}
+
+/* Fills in what /proc/TID/status knows. See proc_pid_status(5); ids are shown in the reader's user namespace,
+ * ours. It's the only place that tells umask and groups, so the rest is taken from it as well. */
+static int parse_status(Caller *caller, const char *status) {
+        static const char *const wanted[] = { "\nUmask:\t", "\nTgid:\t", "\nUid:\t", "\nGid:\t",
+                "\nGroups:\t", "\nCapEff:\t" };
+        const char *at[6], *p = status;
+        unsigned real, effective, saved, fs;
+
+        /* They come in this order, whatever stands between them. The first line is the name, which the caller
+         * chooses; newlines in it are escaped. */
+        for (size_t i = 0; i < 6; i++) {
+                p = strstr(p, wanted[i]);
+                if (!p)
+                        return -EBADMSG;
+                p += strlen(wanted[i]);
+                at[i] = p;
+                p--;
+        }
+
+        caller->umask = (mode_t) strtoul(at[0], NULL, 8);
+        caller->tgid = (pid_t) strtol(at[1], NULL, 10);
+        if (sscanf(at[2], "%u %u %u %u", &real, &effective, &saved, &fs) != 4)
+                return -EBADMSG;
+        caller->euid = effective;
+        caller->fsuid = fs;
+        if (sscanf(at[3], "%u %u %u %u", &real, &effective, &saved, &fs) != 4)
+                return -EBADMSG;
+        caller->fsgid = fs;
+        caller->effective = strtoull(at[5], NULL, 16);
+
+        int r = parse_groups(at[4], &caller->n_groups);
+        caller->groups = group_buffer;
+        return r;
+}
+
+static int read_id_map(const Caller *caller, const char *name, IdRange **ret, size_t *ret_n) {
+        static char text[USERNS_RANGES_MAX * 36];
+        const char *p = text;
+        IdRange *ranges;
+        size_t n = 0;
+        ssize_t size;
+
+        size = read_entry(caller, name, text, sizeof(text));
+        if (size < 0)
+                return (int) size;
+
+        ranges = calloc(USERNS_RANGES_MAX, sizeof(IdRange));
+        if (!ranges)
+                return -ENOMEM;
+
+        while (n < USERNS_RANGES_MAX) {
+                int used = 0;
+
+                if (sscanf(p, " %u %u %u%n", &ranges[n].inside, &ranges[n].outside, &ranges[n].count,
+                                    &used) != 3)
+                        break;
+                p += used;
+                n++;
+        }
+
+        *ret = ranges;
+        *ret_n = n;
+        return 0;
+}
+
+/* Walks up from a user namespace to the one below ours. */
+static int userns_classify(int fd, ino_t inode, UsernsKind *ret) {
+        _cleanup_close_ int above = -1;
+        struct stat st;
+        uid_t owner;
+        int parent;
+
+        if (inode == own_userns_inode) {
+                *ret = USERNS_OURS;
+                return 0;
+        }
+
+        parent = ioctl(fd, NS_GET_PARENT);
+        if (parent < 0) {
+                /* EPERM: it has none that we may see, so it isn't below ours. */
+                if (errno != EPERM)
+                        return -errno;
+                *ret = USERNS_FOREIGN;
+                return 0;
+        }
+
+        above = parent;
+        if (fstat(above, &st) < 0)
+                return -errno;
+        if (st.st_ino != own_userns_inode) {
+                *ret = USERNS_NESTED;
+                return 0;
+        }
+
+        if (ioctl(fd, NS_GET_OWNER_UID, &owner) < 0)
+                return -errno;
+
+        *ret = owner == 0 ? USERNS_CONTAINER : USERNS_NOT_ROOTS;
+        return 0;
+}
+
+static void userns_clear(Userns *u) {
+        u->fd = close_fd(u->fd);
+        free(u->uids);
+        free(u->gids);
+        *u = (Userns){ .fd = -1 };
+}
+
+static int userns_add(Caller *caller, const Userns **ret) {
+        _cleanup_close_ int fd = -1;
+        Userns *u = &userns_cache[0];
+        struct stat st;
+        int r;
+
+        fd = openat(caller->proc_fd, "ns/user", O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return gone_or(errno);
+        if (fstat(fd, &st) < 0)
+                return -errno;
+
+        for (size_t i = 1; i < USERNS_CACHE_MAX; i++)
+                if (userns_cache[i].used < u->used)
+                        u = &userns_cache[i];
+
+        userns_clear(u);
+        r = userns_classify(fd, st.st_ino, &u->kind);
+        if (r < 0)
+                return r;
+        r = read_id_map(caller, "uid_map", &u->uids, &u->n_uids);
+        if (r < 0)
+                return r;
+        r = read_id_map(caller, "gid_map", &u->gids, &u->n_gids);
+        if (r < 0)
+                return r;
+
+        u->fd = TAKE_FD(fd);
+        /* A map can be written once. While it's empty, look again next time. */
+        u->inode = u->n_uids > 0 && u->n_gids > 0 ? st.st_ino : 0;
+        *ret = u;
+        return 0;
+}
+
+static int userns_get(Caller *caller, const Userns **ret) {
+        unsigned long long inode = 0;
+        char link[64];
+        ssize_t n;
+
+        n = readlinkat(caller->proc_fd, "ns/user", link, sizeof(link) - 1);
+        if (n < 0)
+                return gone_or(errno);
+        link[n] = 0;
+        if (sscanf(link, "user:[%llu]", &inode) != 1)
+                return -EBADMSG;
+
+        userns_clock++;
+        for (size_t i = 0; i < USERNS_CACHE_MAX; i++)
+                if (userns_cache[i].inode == inode) {
+                        userns_cache[i].used = userns_clock;
+                        *ret = &userns_cache[i];
+                        return 0;
+                }
+
+        int r = userns_add(caller, ret);
+        if (r >= 0)
+                ((Userns *) *ret)->used = userns_clock;
+        return r;
+}
+
+int caller_identify(Caller *caller) {
+        static char *status;
+        static const size_t status_size = 1024 * 1024; /* A full group list is 700 KiB. */
+        ssize_t n;
+        int r;
+
+        if (!status) {
+                status = malloc(status_size);
+                if (!status)
+                        return -ENOMEM;
+        }
+
+        n = read_entry(caller, "status", status, status_size);
+        if (n < 0)
+                return (int) n;
+
+        r = parse_status(caller, status);
+        if (r < 0)
+                return r;
+
+        return userns_get(caller, &caller->userns);
+}
+
+Reason caller_may_borrow(const Caller *caller, int capability, bool user_allowed) {
+        switch (caller->userns->kind) {
+        case USERNS_OURS:
+                return user_allowed ? REASON_NONE : REASON_USER_NOT_LENT;
+        case USERNS_CONTAINER:
+                return caller->effective & CAPABILITY_BIT(capability) ? REASON_NONE : REASON_NO_CAPABILITY;
+        case USERNS_NESTED:
+                return REASON_NESTED_USERNS;
+        case USERNS_NOT_ROOTS:
+        case USERNS_FOREIGN:
+        default:
+                return REASON_USERNS_NOT_ROOT;
+        }
+}
+
+static bool ranges_contain(const IdRange *ranges, size_t n, uint32_t id) {
+        for (size_t i = 0; i < n; i++)
+                if (id >= ranges[i].outside && id - ranges[i].outside < ranges[i].count)
+                        return true;
+
+        return false;
+}
+
+bool caller_maps_owner(const Caller *caller, uid_t uid, gid_t gid) {
+        const Userns *u = caller->userns;
+
+        return u->kind == USERNS_CONTAINER && ranges_contain(u->uids, u->n_uids, uid) &&
+               ranges_contain(u->gids, u->n_gids, gid);
+}
+
+int caller_open_root(Caller *caller) {
+        if (caller->root_fd < 0) {
+                caller->root_fd = openat(caller->proc_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+                if (caller->root_fd < 0)
+                        return gone_or(errno);
+        }
+
+        return caller->root_fd;
+}
+
+int caller_open_cwd(Caller *caller) {
+        int fd = openat(caller->proc_fd, "cwd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        return fd < 0 ? gone_or(errno) : fd;
+}
+
+/* The fd and fdinfo directories belong to the caller and are closed to all else: they're looked into with
+ * CAP_DAC_READ_SEARCH. By now the kernel has checked our right to look at the process itself (ptrace access).
+ */
+static int open_private_entry(const Caller *caller, const char *name, int flags) {
+        int fd, r;
+
+        r = privilege_raise(CAPABILITY_BIT(CAP_DAC_READ_SEARCH));
+        if (r < 0)
+                return r;
+
+        fd = openat(caller->proc_fd, name, flags | O_CLOEXEC);
+        if (fd < 0)
+                fd = -errno;
+
+        r = privilege_raise(0);
+        if (r < 0) {
+                close_fd(fd);
+                return r;
+        }
+
+        return fd;
+}
+
+int caller_open_fd(Caller *caller, int fd, int *ret_flags) {
+        char name[sizeof("fdinfo/") + 3 * sizeof(int)], text[256];
+        _cleanup_close_ int opened = -1, info = -1;
+        const char *p;
+        ssize_t n;
+
+        if (fd < 0)
+                return -EBADF;
+
+        snprintf(name, sizeof(name), "fd/%i", fd);
+        opened = open_private_entry(caller, name, O_PATH);
+        if (opened < 0)
+                return opened == -ENOENT ? -EBADF : gone_or(-opened);
+
+        if (ret_flags) {
+                snprintf(name, sizeof(name), "fdinfo/%i", fd);
+                info = open_private_entry(caller, name, O_RDONLY);
+                if (info < 0)
+                        return info == -ENOENT ? -EBADF : gone_or(-info);
+
+                n = read(info, text, sizeof(text) - 1);
+                if (n < 0)
+                        return gone_or(errno);
+                text[n] = 0;
+                p = strstr(text, "flags:");
+                if (!p)
+                        return -EBADMSG;
+                *ret_flags = (int) strtoul(p + strlen("flags:"), NULL, 8);
+        }
+
+        return TAKE_FD(opened);
+}
+
+int caller_open_namespace(Caller *caller, const char *name) {
+        char path[32];
+        int fd;
+
+        snprintf(path, sizeof(path), "ns/%s", name);
+        fd = openat(caller->proc_fd, path, O_RDONLY | O_CLOEXEC);
+        return fd < 0 ? gone_or(errno) : fd;
+}
+
+int caller_read(const Caller *caller, uint64_t address, void *buffer, size_t size) {
+        struct iovec local = { .iov_base = buffer, .iov_len = size };
+        struct iovec remote = { .iov_base = (void *) (uintptr_t) address, .iov_len = size };
+        ssize_t n;
+
+        if (size == 0)
+                return 0;
+
+        n = process_vm_readv(caller->tid, &local, 1, &remote, 1, 0);
+        if (n < 0)
+                return gone_or(errno);
+
+        return (size_t) n == size ? 0 : -EFAULT;
+}
+
+ssize_t caller_read_string(const Caller *caller, uint64_t address, char *buffer, size_t size) {
+        size_t done = 0;
+
+        /* Up to the end of a page at a time: what lies behind the string may not be mapped. */
+        while (done < size) {
+                size_t step = page_size - ((address + done) & (page_size - 1));
+                const char *end;
+                int r;
+
+                if (step > size - done)
+                        step = size - done;
+
+                r = caller_read(caller, address + done, buffer + done, step);
+                if (r < 0)
+                        return r;
+
+                end = memchr(buffer + done, 0, step);
+                if (end)
+                        return end - buffer;
+                done += step;
+        }
+
+        return -ENAMETOOLONG;
+}
+
+int caller_open_memory(Caller *caller) {
+        caller->mem_fd = openat(caller->proc_fd, "mem", O_RDWR | O_CLOEXEC);
+        return caller->mem_fd < 0 ? gone_or(errno) : 0;
+}
+
+int caller_write(Caller *caller, uint64_t address, const void *data, size_t size) {
+        size_t done = 0;
+        int r;
+
+        if (size == 0)
+                return 0;
+
+        /* /proc/PID/mem writes through read-only mappings, as a debugger may; the caller itself gets EFAULT.
+         */
+        r = procmap_check_writable(caller->proc_fd, address, size);
+        if (r < 0)
+                return r;
+
+        while (done < size) {
+                ssize_t n = pwrite(caller->mem_fd, (const char *) data + done, size - done,
+                                (off_t) (address + done));
+
+                if (n <= 0) /* 0: the memory is gone, and with it the call. */
+                        return n < 0 && errno != EIO ? -errno : -EFAULT;
+                done += (size_t) n;
+        }
+
+        return 0;
+}
+
+int caller_verify(const Caller *caller) {
+        uint64_t id = caller->id;
+
+        return ioctl(caller->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) < 0 ? -ENOENT : 0;
+}
+
+int caller_impersonate(const Caller *caller) {
+        return privilege_take_ids(
+                        caller->fsuid, caller->fsgid, caller->groups, caller->n_groups, caller->umask);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Who asks: the thread that made a call, pinned and looked at once.
+ *
+ * notif.pid is a thread id and may be reused as soon as the thread dies, so everything is read through one
+ * descriptor of /proc/TID, which belongs to this thread for ever (reads fail with ESRCH after its death), or
+ * by id before SECCOMP_IOCTL_NOTIF_ID_VALID says that the thread is still blocked in its call. That check
+ * comes once, after all reads (caller_verify()); nothing may be done on the caller's behalf before it (law
+ * 3). */
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "supervisor/privilege.h"
+#include "supervisor/verdict.h"
+
+#define CALLER_GROUPS_MAX 65536 /* NGROUPS_MAX */
+
+/* Where a caller's user namespace stands. */
+typedef enum UsernsKind {
+        USERNS_OURS, /* the one we live in: a plain service, or the container manager before it enters the
+                        container */
+        USERNS_CONTAINER, /* topmost below ours, made by root: the container's own */
+        USERNS_NESTED,    /* below a container's: its root isn't root of the container */
+        USERNS_NOT_ROOTS, /* topmost below ours, but made by a user */
+        USERNS_FOREIGN,   /* not below ours */
+} UsernsKind;
+
+typedef struct IdRange {
+        uint32_t inside;
+        uint32_t outside;
+        uint32_t count;
+} IdRange;
+
+#define USERNS_RANGES_MAX 340 /* as the kernel's UID_GID_MAP_MAX_EXTENTS */
+
+/* A user namespace that callers live in. Kept (with its descriptor, so that its inode number can't come
+ * again) and shared between calls. */
+typedef struct Userns {
+        int fd;
+        ino_t inode;
+        UsernsKind kind;
+        size_t n_uids, n_gids;
+        IdRange *uids, *gids;
+        uint64_t used; /* for eviction */
+} Userns;
+
+typedef struct Caller {
+        int listener;
+        uint64_t id; /* of the notification */
+        pid_t tid;
+        int proc_fd; /* O_PATH of /proc/TID */
+        int root_fd; /* O_PATH of its root directory, see caller_open_root() */
+        int mem_fd;  /* only if a result goes to its memory */
+
+        /* After caller_identify(): */
+        pid_t tgid;
+        uid_t euid;
+        uid_t fsuid;
+        gid_t fsgid;
+        mode_t umask;
+        CapabilitySet effective; /* in its own user namespace */
+        gid_t *groups;           /* points to a buffer that the next caller takes over */
+        size_t n_groups;
+        const Userns *userns;
+} Caller;
+
+#define CALLER_INIT                                                                                          \
+        { .listener = -1, .proc_fd = -1, .root_fd = -1, .mem_fd = -1 }
+
+/* Opens what is needed to look at callers. Once, at the start, while the process has the host's root. */
+int caller_setup(void);
+
+/* Pins the thread. Return: 0, -ENOENT if it's gone, or another negative errno. */
+int caller_open(Caller *caller, int listener, uint64_t id, pid_t tid);
+void caller_close(Caller *caller);
+
+/* Reads ids, groups, umask, effective capabilities and the user namespace. Return: 0, -ENOENT if it's gone,
+ * or another negative errno. */
+int caller_identify(Caller *caller);
+
+/* Law 1(b): may this caller borrow what the kernel asks "capability" (CAP_*) for? It may if it holds it,
+ * effective, in the container's own user namespace; or, for a service without one, if "user_allowed". Return:
+ * REASON_NONE if it may, or why not. */
+Reason caller_may_borrow(const Caller *caller, int capability, bool user_allowed);
+
+/* Is an object of this owner and group (as stat(2) shows them to us) mapped in the caller's user namespace?
+ * What the kernel asks before a capability of that namespace counts for an inode. Always false for callers of
+ * our own namespace: their capabilities count in the kernel without us. */
+bool caller_maps_owner(const Caller *caller, uid_t uid, gid_t gid);
+
+/* Opens the caller's root directory (O_PATH), once. Return: the fd (stays the caller's), or a negative errno.
+ */
+int caller_open_root(Caller *caller);
+/* Opens the caller's working directory (O_PATH). Return: a new fd, or a negative errno. */
+int caller_open_cwd(Caller *caller);
+/* Opens what the caller's descriptor refers to, as O_PATH. Return: a new fd, -EBADF if it has none of that
+ * number, or another negative errno. "ret_flags", if not NULL, gets the open flags of the caller's
+ * descriptor. */
+int caller_open_fd(Caller *caller, int fd, int *ret_flags);
+/* Opens one of the caller's namespaces ("mnt", "user" …). Return: a new fd, or a negative errno. */
+int caller_open_namespace(Caller *caller, const char *name);
+
+/* Copies memory of the caller. Return: 0; -EFAULT if any byte can't be read; -ENOENT if it's gone; another
+ * negative errno. */
+int caller_read(const Caller *caller, uint64_t address, void *buffer, size_t size);
+/* Copies a string, at most size - 1 bytes and NUL. Return: its length; -ENAMETOOLONG if there's no NUL in
+ * that many bytes; -EFAULT; as above. */
+ssize_t caller_read_string(const Caller *caller, uint64_t address, char *buffer, size_t size);
+
+/* Prepares to write to the caller's memory: to be called before caller_verify(), as the descriptor pins the
+ * memory of now, which another image can't get hold of by execve(2). Return: 0 or a negative errno. */
+int caller_open_memory(Caller *caller);
+/* Writes. Return: 0; -EFAULT if the caller itself couldn't write there (nothing is written then, or only a
+ * part, as natively). */
+int caller_write(Caller *caller, uint64_t address, const void *data, size_t size);
+
+/* Is it still the caller's call that we're serving? Return: 0 or -ENOENT. */
+int caller_verify(const Caller *caller);
+
+/* Becomes the caller as far as the file system is concerned. Return: 0 or a negative errno. */
+int caller_impersonate(const Caller *caller);

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "supervisor/request.h"
+
+extern const Handler mknod_handler;
+extern const Handler xattr_handler;

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The loop: receive into the slot, decide, act, answer, count. One call at a time; if one takes long, deputyd
+ * notices and starts another supervisor for the target, and this one leaves when it's done. */
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "basic/clock.h"
+#include "basic/fd.h"
+#include "basic/log.h"
+#include "basic/protocol.h"
+#include "filter/filter.h"
+#include "supervisor/handlers/handlers.h"
+#include "supervisor/supervisor.h"
+
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#        define SECCOMP_IOCTL_NOTIF_SET_FLAGS      SECCOMP_IOW(4, __u64)
+#        define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
+#endif
+
+const Handler *const handler_table[] = {
+        &mknod_handler,
+        &xattr_handler,
+};
+const size_t handler_table_size = G_N_ELEMENTS(handler_table);
+
+static const Handler *find_handler(CallId call) {
+        for (size_t i = 0; i < handler_table_size; i++)
+                if (call_set_contains(handler_table[i]->calls, call))
+                        return handler_table[i];
+
+        return NULL;
+}
+
+CapabilitySet supervisor_capabilities(const Policy *policy) {
+        CallSet calls = policy_intercepted_calls(policy);
+        CapabilitySet set = 0;
+
+        for (size_t i = 0; i < handler_table_size; i++)
+                if (handler_table[i]->calls & calls)
+                        set |= handler_table[i]->capabilities;
+
+        return set;
+}
+
+bool request_wants_description(const Request *request) {
+        return report_has_room(&request->supervisor->report, request->policy);
+}
+
+Verdict request_refuse(Request *request, Reason reason, char *arguments, char *hint) {
+        request->reason = reason;
+        request->arguments = arguments;
+        request->hint = hint;
+        return VERDICT_REFUSED;
+}
+
+Verdict request_fail(Request *request, int error, int64_t *ret_result) {
+        if (error == -ENOENT)
+                return VERDICT_CONTINUED;
+
+        request->reason = REASON_INTERNAL;
+        *ret_result = error;
+        return VERDICT_FAILED;
+}
+
+void request_acting(Request *request, SlotStage stage, int64_t before) {
+        request->slot->before = before;
+        atomic_store_explicit(&request->slot->stage, stage, memory_order_release);
+}
+
+bool request_may_have_made(const Request *request, int64_t ctime_nsec) {
+        return ctime_nsec >= request->slot->started_realtime_nsec;
+}
+
+/* Return: 0, or -ENOENT if nobody waits for this answer any more, which is ordinary: it was killed, or
+ * interrupted. */
+static int answer(Supervisor *s, uint64_t id, Verdict verdict, int64_t result) {
+        struct seccomp_notif_resp *response = s->response;
+
+        memset(response, 0, s->sizes.seccomp_notif_resp);
+        response->id = id;
+
+        if (verdict == VERDICT_FAILED && s->policy->on_failure != 0)
+                response->error = -s->policy->on_failure;
+        else if (verdict != VERDICT_EMULATED)
+                response->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+        else if (result >= 0)
+                response->val = result;
+        else
+                response->error = (int) result;
+
+        return ioctl(s->listener_fd, SECCOMP_IOCTL_NOTIF_SEND, response) < 0 ? -errno : 0;
+}
+
+/* Whatever a handler comes up with, the caller only sees errnos that system calls have: 512 and above are the
+ * kernel's own affair. */
+static int64_t clamp_result(int64_t result) {
+        return result < 0 && (result <= -512 || result < -4095) ? -EIO : result;
+}
+
+static Verdict handle(Request *request, int64_t *ret_result) {
+        const struct seccomp_notif *n = &request->slot->notification;
+        Verdict verdict;
+        int r;
+
+        if (request->call == _CALL_INVALID || request->policy->error)
+                return VERDICT_CONTINUED;
+
+        request->handler = find_handler(request->call);
+        if (!request->handler || !call_set_contains(policy_intercepted_calls(request->policy), request->call))
+                return VERDICT_CONTINUED;
+
+        r = caller_open(&request->caller, request->supervisor->listener_fd, n->id, (pid_t) n->pid);
+        if (r < 0)
+                return request_fail(request, r, ret_result);
+
+        verdict = request->handler->handle(request, ret_result);
+        caller_close(&request->caller);
+        return verdict;
+}
+
+/* Serves what is in the slot, and empties it. */
+static void serve_slot(Supervisor *s, TargetSlot *slot, bool retry) {
+        const struct seccomp_notif *n = &slot->notification;
+        uint64_t start = atomic_load_explicit(&slot->received_nsec, memory_order_relaxed), id = n->id;
+        Request request = {
+                .supervisor = s,
+                .policy = s->policy,
+                .slot = slot,
+                .call = filter_resolve(n->data.arch, n->data.nr),
+#if defined(__x86_64__)
+                .compat = n->data.arch != AUDIT_ARCH_X86_64,
+#elif defined(__aarch64__)
+                .compat = n->data.arch != AUDIT_ARCH_AARCH64,
+#endif
+                .retry = retry,
+                .caller = CALLER_INIT,
+        };
+        Verdict verdict;
+        int64_t result = 0;
+
+        memcpy(request.args, n->data.args, sizeof(request.args));
+        request.caller.tid = (pid_t) n->pid;
+
+        if (retry && slot->stage == SLOT_ANSWERING) {
+                verdict = VERDICT_EMULATED;
+                result = slot->result;
+        } else {
+                verdict = handle(&request, &result);
+                result = clamp_result(result);
+                if (verdict == VERDICT_EMULATED) {
+                        slot->result = result;
+                        atomic_store_explicit(&slot->stage, SLOT_ANSWERING, memory_order_release);
+                }
+        }
+
+        (void) answer(s, id, verdict, result);
+        slot->notification.id = 0;
+
+        if (request.call != _CALL_INVALID)
+                report_call(&s->report, &request, verdict, result, start);
+
+        g_free(request.arguments);
+        g_free(request.hint);
+}
+
+/* Return: 1 if a call was served, 0 if there was none, or a negative errno. */
+static int receive_one(Supervisor *s) {
+        TargetSlot *slot = &s->state->slots[s->slot_index];
+        uint64_t now;
+
+        memset(&slot->notification, 0, sizeof(slot->notification));
+        atomic_store_explicit(&slot->received_nsec, 0, memory_order_relaxed);
+        atomic_store_explicit(&slot->stage, SLOT_RECEIVED, memory_order_relaxed);
+
+        /* The kernel writes the notification into the shared state: from here on it can't be lost with us. */
+        if (ioctl(s->listener_fd, SECCOMP_IOCTL_NOTIF_RECV, &slot->notification) < 0)
+                return errno == ENOENT || errno == EINTR ? 0 : -errno;
+
+        now = now_nsec(CLOCK_MONOTONIC);
+        slot->started_realtime_nsec = (int64_t) now_nsec(CLOCK_REALTIME_COARSE);
+        atomic_store_explicit(&slot->received_nsec, now, memory_order_release);
+        atomic_store_explicit(&s->state->last_call_nsec, now, memory_order_relaxed);
+        s->last_call_usec = now / 1000;
+
+        serve_slot(s, slot, false);
+        return 1;
+}
+
+/* Calls that a former supervisor of the target had in hand when it died. */
+static void serve_orphans(Supervisor *s) {
+        for (unsigned i = 0; i < TARGET_STATE_SLOTS; i++) {
+                TargetSlot *slot = &s->state->slots[i];
+                int32_t orphaned = -1;
+                uint64_t id;
+
+                if (!atomic_compare_exchange_strong(&slot->owner, &orphaned, (int32_t) getpid()))
+                        continue;
+
+                id = slot->notification.id;
+                if (id != 0 && ioctl(s->listener_fd, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) >= 0) {
+                        log_debug("Serving call %s again, whose supervisor died",
+                                        call_to_string(filter_resolve(slot->notification.data.arch,
+                                                        slot->notification.data.nr))
+                                                        ?: "?");
+                        if (atomic_load(&slot->received_nsec) == 0)
+                                atomic_store(&slot->received_nsec, now_nsec(CLOCK_MONOTONIC));
+                        if (slot->started_realtime_nsec == 0)
+                                slot->started_realtime_nsec = (int64_t) now_nsec(CLOCK_REALTIME_COARSE);
+                        serve_slot(s, slot, true);
+                }
+
+                slot->notification.id = 0;
+                if (i != s->slot_index)
+                        atomic_store(&slot->owner, 0);
+        }
+}
+
+static bool is_receiver(const Supervisor *s) {
+        return s->control_fd < 0 ||
+               atomic_load_explicit(&s->state->receiver, memory_order_acquire) == s->slot_index;
+}
+
+static int on_listener(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        Supervisor *s = userdata;
+        int r;
+
+        if (!is_receiver(s))
+                return sd_event_exit(s->event, 0); /* Another has taken over while we were stuck. */
+
+        if (events & EPOLLIN) {
+                r = receive_one(s);
+                if (r >= 0 && is_receiver(s))
+                        return 0;
+                if (r < 0)
+                        log_error_errno(r, "Failed to receive a call: %m");
+                return sd_event_exit(s->event, r < 0 ? r : 0);
+        }
+
+        return sd_event_exit(s->event, 0); /* EPOLLHUP: the last process with this filter is gone. */
+}
+
+static void take_policy(Supervisor *s, int fd) {
+        g_autofree char *text = NULL;
+        Policy *policy = NULL;
+        size_t size;
+        int r;
+
+        r = read_fd_full(fd, SIZE_MAX / 4, &text, &size);
+        if (r >= 0)
+                r = policy_load_text(text, size, "deputyd", &policy);
+        if (r < 0) {
+                log_error_errno(r, "Failed to take over the new policy, the old one stays in force: %m");
+                return;
+        }
+
+        policy_free(s->policy);
+        s->policy = policy;
+
+        /* What we gave up at the start doesn't come back. A fresh supervisor has what this policy needs. */
+        if (supervisor_capabilities(policy) & ~s->capabilities)
+                (void) sd_event_exit(s->event, 0);
+}
+
+static int on_control(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        Supervisor *s = userdata;
+        _cleanup_close_ int policy_fd = -1;
+        ControlMessage message;
+        ssize_t n;
+
+        n = receive_fds(fd, &message, sizeof(message), &policy_fd, 1, MSG_DONTWAIT);
+        if (n == -EAGAIN || n == -EINTR)
+                return 0;
+        if (n != sizeof(message))
+                return sd_event_exit(s->event,
+                                0); /* deputyd is gone: its successor starts one of us when there's need. */
+
+        switch (message.type) {
+        case CONTROL_POLICY:
+                if (policy_fd >= 0)
+                        take_policy(s, policy_fd);
+                break;
+        case CONTROL_LEAVE:
+                return sd_event_exit(s->event, 0);
+        case CONTROL_LOG_LEVEL:
+                log_set_level((int) message.value);
+                break;
+        }
+
+        return 0;
+}
+
+/* Not armed anew with each call: it asks when the last one was. */
+static int on_idle(sd_event_source *source, uint64_t usec, void *userdata) {
+        Supervisor *s = userdata;
+        uint64_t due = s->last_call_usec + s->policy->idle_usec, now = now_nsec(CLOCK_MONOTONIC) / 1000;
+
+        if (due <= now)
+                return sd_event_exit(s->event, 0);
+
+        if (sd_event_source_set_time(source, due) < 0 ||
+                        sd_event_source_set_enabled(source, SD_EVENT_ONESHOT) < 0)
+                return sd_event_exit(s->event, -EIO);
+
+        return 0;
+}
+
+static int setup_loop(Supervisor *s) {
+        uint64_t flags = SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP;
+        int r;
+
+        if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &s->sizes) < 0)
+                return -errno;
+        if (s->sizes.seccomp_notif > sizeof(struct seccomp_notif))
+                return -EOPNOTSUPP; /* The slots would be too small. The struct hasn't grown since it was
+                                       introduced. */
+
+        s->response = calloc(1, MAX(s->sizes.seccomp_notif_resp, sizeof(struct seccomp_notif_resp)));
+        if (!s->response)
+                return -ENOMEM;
+
+        /* Wakes the caller on our processor and lets it run: one hand-over instead of two. Unknown
+         * before 6.6. */
+        (void) ioctl(s->listener_fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, flags);
+
+        r = sd_event_new(&s->event);
+        if (r < 0)
+                return r;
+        r = sd_event_add_io(s->event, NULL, s->listener_fd, EPOLLIN, on_listener, s);
+        if (r < 0)
+                return r;
+        if (s->control_fd >= 0) {
+                r = sd_event_add_signal(s->event, NULL, SIGTERM, NULL, NULL);
+                if (r < 0)
+                        return r;
+                r = sd_event_add_io(s->event, NULL, s->control_fd, EPOLLIN, on_control, s);
+                if (r < 0)
+                        return r;
+
+                s->last_call_usec = now_nsec(CLOCK_MONOTONIC) / 1000;
+                if (s->policy->idle_usec != UINT64_MAX) {
+                        r = sd_event_add_time(s->event, &s->idle_source, CLOCK_MONOTONIC,
+                                        s->last_call_usec + s->policy->idle_usec, 250 * 1000, on_idle, s);
+                        if (r < 0)
+                                return r;
+                }
+        }
+
+        return 0;
+}
+
+int supervisor_serve(Supervisor *s) {
+        int r;
+
+        filter_resolver_init();
+
+        r = setup_loop(s);
+        if (r < 0)
+                return r;
+
+        serve_orphans(s);
+        return sd_event_loop(s->event);
+}
+
+void supervisor_done(Supervisor *s) {
+        s->idle_source = sd_event_source_unref(s->idle_source);
+        s->event = sd_event_unref(s->event);
+        s->listener_fd = close_fd(s->listener_fd);
+        s->control_fd = close_fd(s->control_fd);
+        s->state = target_state_unmap(s->state);
+        s->policy = policy_free(s->policy);
+        free(s->response);
+        s->response = NULL;
+}
