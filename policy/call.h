@@ -5,6 +5,7 @@
  * SystemCalls= names: "mknod" stands for mknod and mknodat. */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum CallId {
@@ -51,6 +52,13 @@ CallId call_from_string(const char *name);
  * ("@all"). Getters aren't part of the setxattr family: they're lent by ReadBack=. Return: 0 and the set, or
  * -ENOENT. */
 int call_set_from_name(const char *name, CallSet *ret);
+
+/* The names that SystemCalls= takes, for messages and completion: a family each by its plainest call, then
+ * the groups. Return: the i-th, or NULL beyond the last. */
+const char *call_known_name(size_t i);
+
+/* The calls that read extended attributes, which ReadBack= lends. */
+CallSet call_set_read_back(void);
 
 /* The set as a blank-separated list of call names, in the order of CallId; free with g_free(). */
 char *call_set_to_string(CallSet set);

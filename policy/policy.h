@@ -15,13 +15,24 @@
 
 #include "policy/call.h"
 
+/* No file may be larger, nor all files of one policy together; nor may a policy have more list items or more
+ * files, nor keep more problems. */
+#define POLICY_SIZE_MAX     (4u * 1024u * 1024u)
+#define POLICY_ITEMS_MAX    16384u
+#define POLICY_FILES_MAX    1024u
+#define POLICY_PROBLEMS_MAX 200u
+
+/* What a reader of policy_to_text() should be ready to take: see read_fd_full(). */
+#define POLICY_TEXT_MAX (16u * 1024u * 1024u)
+
 /* One effective "Key=value" and where it came from. Lists have one entry per item that is in force after
  * resets. */
 typedef struct PolicyAssignment {
-        char *section;
-        char *key;
-        char *value;
-        char *file;
+        const char *section; /* static */
+        const char *key;     /* static */
+        char *value;         /* as it was written */
+        char *resolved;      /* users as numbers, times in microseconds; NULL: the same as value */
+        const char *file;    /* an element of the policy's files */
         unsigned line;
 } PolicyAssignment;
 
@@ -57,7 +68,7 @@ typedef struct Policy {
         char *unit;             /* the unit it was looked up for; NULL if it was loaded from named files */
         GPtrArray *files;       /* char *: the files read, in the order in which they apply */
         GPtrArray *problems;    /* PolicyProblem */
-        GPtrArray *assignments; /* PolicyAssignment */
+        GPtrArray *assignments; /* PolicyAssignment; all of a key beside each other, keys in table order */
         bool has_files;
         char *error; /* first problem of level LOG_ERR as "file:line: message", else NULL */
 
@@ -69,7 +80,7 @@ typedef struct Policy {
         uint64_t idle_usec;         /* IdleSec=: a supervisor leaves after so long without a call */
         uint64_t timeout_usec;      /* CallTimeoutSec=: no call is held longer */
         uint64_t log_interval_usec; /* LogRateLimitIntervalSec=, LogRateLimitBurst=: entries per target */
-        unsigned log_burst;
+        unsigned log_burst;         /* 0 in either of them: no limit */
 
         MknodPolicy mknod; /* [Mknod] */
         XattrPolicy xattr; /* [Setxattr] */
@@ -94,11 +105,16 @@ int policy_load_text(const char *text, size_t size, const char *name, Policy **r
  * comment; what policy_load_text() reads back as an equal policy. Free with g_free(). */
 char *policy_to_text(const Policy *policy);
 
-/* The calls that the filter has to intercept for this policy: SystemCalls= and what ReadBack= adds. */
+/* Do both lend the same in the same way? (Where it was written doesn't matter.) */
+bool policy_equal(const Policy *a, const Policy *b);
+
+/* The calls that the filter has to intercept for this policy: SystemCalls= and what ReadBack= adds. None if
+ * the policy is broken: such a policy lends nothing, and the questions below all say no. */
 CallSet policy_intercepted_calls(const Policy *policy);
 
-/* Which AllowDevice= rule lends this device? (For [Mknod].) NULL if none does. Looks up host paths with
- * stat(2), relative to the process' root. */
+/* Which AllowDevice= rule lends this device? (For [Mknod].) NULL if none does. Looks at numbers first, then
+ * at host paths, with stat(2), relative to the process' root. "type" is S_IFCHR or S_IFBLK (further bits of a
+ * mode are ignored). The whiteout, c 0:0, is no device and never found. */
 const DeviceRule *policy_find_device(const Policy *policy, mode_t type, dev_t device);
 
 /* Is this extended attribute lent? user.*, security.capability and system.* never are, whatever AllowName=
@@ -119,7 +135,15 @@ char *policy_profile_directory(void);
 /* The path of a profile. Return: 0, -ENOENT if there's none of that name, -EINVAL if it's no valid name. */
 int policy_find_profile(const char *name, char **ret_path);
 
+/* Is this the name of a unit (systemd.unit(5)), one that fits into a path? */
+bool policy_unit_name_is_valid(const char *unit);
+
 /* The names of the directories (without ".d") whose drop-ins apply to a unit, most specific first:
- * foo-bar@x.service, foo-bar@.service, foo-@.service, service ... Free with g_strfreev(). Return: 0 or
- * -EINVAL. */
+ * foo-bar@x.service, foo-bar@.service, foo-.service, foo-@x.service, foo-@.service, and at last the type,
+ * "service", which is less than all the others even if it's in a higher directory. Free with g_strfreev().
+ * Return: 0 or -EINVAL. */
 int policy_unit_directory_names(const char *unit, char ***ret);
+
+/* Lists all keys that a policy may have, for completion and for tests: the i-th key, its section and its
+ * default ("" for lists, which start empty). Return: false beyond the last. */
+bool policy_keys(size_t i, const char **ret_section, const char **ret_key, const char **ret_default);

@@ -274,7 +274,8 @@ int lookup_parent(Lookup *lookup) {
         while (slash > lookup->walk && slash[-1] != '/')
                 slash--;
 
-        lookup->name = *slash ? slash : ".";
+        /* Never a name with a slash in front: that would be looked up from our own root. */
+        lookup->name = slash < end ? slash : ".";
         n = (size_t) (slash - lookup->walk);
         if (n == 0) {
                 fd = fcntl(lookup->start_fd, F_DUPFD_CLOEXEC, 3);

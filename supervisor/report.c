@@ -55,7 +55,8 @@ bool report_has_room(const Report *report, const Policy *policy) {
         if (report->journal_fd < 0)
                 return false;
 
-        return policy->log_interval_usec == 0 || report->n_in_interval < policy->log_burst ||
+        return policy->log_interval_usec == 0 || policy->log_burst == 0 ||
+               report->n_in_interval < policy->log_burst ||
                interval_is_over(report, policy, now_nsec(CLOCK_MONOTONIC) / 1000);
 }
 
@@ -156,7 +157,8 @@ void report_call(Report *report, const Request *request, Verdict verdict, int64_
                 report->n_in_interval = 0;
         }
 
-        if (request->policy->log_interval_usec > 0 && report->n_in_interval >= request->policy->log_burst) {
+        if (request->policy->log_interval_usec > 0 && request->policy->log_burst > 0 &&
+                        report->n_in_interval >= request->policy->log_burst) {
                 drop(report);
                 return;
         }

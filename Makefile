@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What one types; meson does the work.
+
+BUILD ?= build
+DESTDIR ?=
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	meson setup $(BUILD)
+
+deps:
+	tests/deps build test demo
+
+check:
+	tests/run
+
+demo:
+	tests/demo
+
+bench: all
+	@test -x bench/run || { echo "bench/run isn't there yet" >&2; exit 1; }
+	bench/run --build=$(BUILD)
+
+install: all
+	DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf build build-*
+
+.PHONY: all deps check demo bench install clean

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "basic/fd.h"
+#include "bench/operation.h"
+#include "bench/round-trip.h"
+
+static long call_getppid(const Place *place) {
+        return syscall(SYS_getppid) >= 0 ? 0 : -1;
+}
+
+static long call_round_trip(const Place *place) {
+        return syscall(SYS_getppid);
+}
+
+static long make_node(const char *path, mode_t mode, unsigned major, unsigned minor) {
+        return mknod(path, mode | 0666, makedev(major, minor));
+}
+
+static long call_mknod_bare(const Place *place) {
+        return make_node(place->bare, S_IFCHR, 1, 3);
+}
+
+static long call_mknod_relative(const Place *place) {
+        return make_node(place->relative, S_IFCHR, 1, 3);
+}
+
+static long call_mknod_absolute(const Place *place) {
+        return make_node(place->absolute, S_IFCHR, 1, 3);
+}
+
+static long call_mknod_own(const Place *place) {
+        return make_node(place->own, S_IFCHR, 1, 3);
+}
+
+static long call_mknod_block(const Place *place) {
+        return make_node(place->absolute, S_IFBLK, 8, 0);
+}
+
+static long call_mknod_whiteout(const Place *place) {
+        return make_node(place->absolute, S_IFCHR, 0, 0);
+}
+
+static long call_mknod_fifo(const Place *place) {
+        return make_node(place->absolute, S_IFIFO, 0, 0);
+}
+
+static void remove_bare(const Place *place) {
+        (void) unlink(place->bare);
+}
+
+static void remove_relative(const Place *place) {
+        (void) unlink(place->relative);
+}
+
+static void remove_absolute(const Place *place) {
+        (void) unlink(place->absolute);
+}
+
+static void remove_own(const Place *place) {
+        (void) umount2(place->own, MNT_DETACH);
+        (void) unlink(place->own);
+}
+
+static const char opaque[] = "trusted.overlay.opaque";
+
+static long call_setxattr(const Place *place) {
+        return setxattr(place->directory, opaque, "y", 1, 0);
+}
+
+static long call_lsetxattr(const Place *place) {
+        return lsetxattr(place->directory, opaque, "y", 1, 0);
+}
+
+static long call_fsetxattr(const Place *place) {
+        return fsetxattr(place->directory_fd, opaque, "y", 1, 0);
+}
+
+static long call_setxattr_user(const Place *place) {
+        return setxattr(place->file, "user.bench", "y", 1, 0);
+}
+
+static const Operation operations[] = {
+        { "getppid", call_getppid, NULL, 0 },
+        { "round-trip", call_round_trip, NULL, ROUND_TRIP_RESULT },
+        { "mknod", call_mknod_absolute, remove_absolute, 0 },
+        { "mknod-relative", call_mknod_relative, remove_relative, 0 },
+        { "mknod-bare", call_mknod_bare, remove_bare, 0 },
+        { "mknod-own", call_mknod_own, remove_own, 0 },
+        { "mknod-block", call_mknod_block, remove_absolute, 0 },
+        { "mknod-whiteout", call_mknod_whiteout, remove_absolute, 0 },
+        { "mknod-fifo", call_mknod_fifo, remove_absolute, 0 },
+        { "setxattr", call_setxattr, NULL, 0 },
+        { "lsetxattr", call_lsetxattr, NULL, 0 },
+        { "fsetxattr", call_fsetxattr, NULL, 0 },
+        { "setxattr-user", call_setxattr_user, NULL, 0 },
+};
+
+const Operation *operation_find(const char *name) {
+        for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
+                if (strcmp(operations[i].name, name) == 0)
+                        return operations + i;
+
+        return NULL;
+}
+
+static int make_directory(const char *path) {
+        return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+int place_prepare_all(int mount_own) {
+        int r;
+
+        if (chdir("/bench") < 0)
+                return -errno;
+
+        r = make_directory("w");
+        if (r >= 0)
+                r = make_directory("own");
+        if (r >= 0 && mount_own && mount("bench", "own", "tmpfs", 0, NULL) < 0)
+                r = -errno;
+        return r;
+}
+
+int place_prepare(Place *ret, unsigned number) {
+        _cleanup_close_ int file = -1;
+        Place p = { .directory_fd = -1 };
+        int r;
+
+        snprintf(p.bare, sizeof(p.bare), "node-%u", number);
+        snprintf(p.relative, sizeof(p.relative), "w/node-%u", number);
+        snprintf(p.absolute, sizeof(p.absolute), "/bench/w/node-%u", number);
+        snprintf(p.own, sizeof(p.own), "/bench/own/node-%u", number);
+        snprintf(p.file, sizeof(p.file), "/bench/w/file-%u", number);
+        snprintf(p.directory, sizeof(p.directory), "/bench/w/directory-%u", number);
+
+        r = make_directory(p.directory);
+        if (r < 0)
+                return r;
+
+        file = open(p.file, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+        if (file < 0)
+                return -errno;
+
+        p.directory_fd = open(p.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (p.directory_fd < 0)
+                return -errno;
+
+        *ret = p;
+        return 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What "deputyctl verify" has found: in a policy file, or in a unit's settings. */
+
+#include "ctl/json.h"
+#include "ctl/unit-settings.h"
+
+typedef struct Finding {
+        int level; /* LOG_ERR: doesn't work; LOG_WARNING: probably not what's meant; LOG_INFO: good to know */
+        char *where; /* "FILE:LINE", "FILE" or a unit */
+        char *message;
+        char *hint; /* may be NULL */
+} Finding;
+
+GPtrArray *findings_new(void);
+
+/* Adds one; "message" and "hint" become the array's. */
+void findings_add(GPtrArray *findings, int level, const char *where, char *message, char *hint);
+
+/* Adds the problems of a policy. */
+void findings_add_policy(GPtrArray *findings, const Policy *policy);
+
+/* Adds what of a unit's settings defeats its policy, and what the policy lacks for it. */
+void findings_add_unit(GPtrArray *findings, const UnitSettings *settings, const Policy *policy);
+
+/* Prints them as "WHERE: MESSAGE (HINT)". */
+void findings_print(const GPtrArray *findings);
+void findings_to_json(const GPtrArray *findings, Json *json, const char *name);
+
+/* The worst level of them; LOG_DEBUG if there are none. */
+int findings_worst(const GPtrArray *findings);
+
+/* What nspawn's --system-call-filter= has to name, so that its own filter lets these calls through to ours:
+ * NULL if nothing. Free with g_free(). */
+char *nspawn_system_call_filter(CallSet calls);
+
+/* The same for one call, by name. */
+const char *nspawn_system_call_filter_name(const char *call);

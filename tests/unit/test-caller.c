@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* supervisor/caller.c: who asks, what may it borrow, and its memory. */
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "supervisor/caller.h"
+#include "tests/unit/blocked-caller.h"
+
+static void setup(void) {
+        if (geteuid() != 0)
+                cr_skip_test("needs root");
+        cr_assert(caller_setup() == 0);
+}
+
+TestSuite(caller, .init = setup, .timeout = 30);
+
+static Caller open_caller(const BlockedCaller *b) {
+        Caller c = CALLER_INIT;
+
+        cr_assert(caller_open(&c, b->listener, b->id, b->tid) == 0);
+        return c;
+}
+
+static void become_somebody(void *userdata) {
+        static const gid_t groups[] = { 7, 1000, 65000 };
+
+        umask(0027);
+        cr_assert(setgroups(3, groups) == 0);
+        cr_assert(setresgid(1001, 1002, 1003) == 0);
+        cr_assert(setresuid(2001, 2002, 2003) == 0);
+}
+
+Test(caller, ids_groups_and_umask_are_those_of_the_host) {
+        BlockedCaller b;
+
+        blocked_caller_start(
+                        &b, &(BlockedCallerOptions){ .user_namespace = true, .prepare = become_somebody });
+        Caller c = open_caller(&b);
+
+        cr_assert(caller_identify(&c) == 0);
+        cr_expect_eq(c.euid, 102002);
+        cr_expect_eq(c.fsuid, 102002);
+        cr_expect_eq(c.fsgid, 101002);
+        cr_expect_eq(c.umask, 0027);
+        cr_expect_eq(c.n_groups, 3);
+        cr_expect_eq(c.groups[0], 100007);
+        cr_expect_eq(c.groups[2], 165000);
+        cr_expect_eq(c.tgid, b.child);
+        cr_expect_eq(c.userns->kind, USERNS_CONTAINER);
+        /* Its capabilities went with its uid. */
+        cr_expect_eq(caller_may_borrow(&c, CAP_MKNOD, true), REASON_NO_CAPABILITY);
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+Test(caller, root_of_the_container_may_borrow) {
+        BlockedCaller b;
+
+        blocked_caller_start(&b, &(BlockedCallerOptions){ .user_namespace = true });
+        Caller c = open_caller(&b);
+
+        cr_assert(caller_identify(&c) == 0);
+        cr_expect_eq(caller_may_borrow(&c, CAP_MKNOD, false), REASON_NONE);
+        cr_expect(caller_maps_owner(&c, 100000, 165535));
+        cr_expect_not(caller_maps_owner(&c, 99999, 100000));
+        cr_expect_not(caller_maps_owner(&c, 100000, 165536));
+        cr_expect_not(caller_maps_owner(&c, 0, 0));
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+Test(caller, a_thread_that_is_not_the_leader) {
+        BlockedCaller b;
+
+        blocked_caller_start(&b, &(BlockedCallerOptions){ .user_namespace = true, .thread = true });
+        cr_assert_neq(b.tid, b.child);
+        Caller c = open_caller(&b);
+
+        cr_assert(caller_identify(&c) == 0);
+        cr_expect_eq(c.tgid, b.child);
+        cr_expect_eq(caller_may_borrow(&c, CAP_MKNOD, false), REASON_NONE);
+        cr_expect_eq(caller_verify(&c), 0);
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+static void drop_mknod(void *userdata) {
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[2];
+
+        syscall(SYS_capget, &header, data);
+        data[0].effective &= ~(1u << CAP_MKNOD); /* still permitted: it counts what's effective */
+        syscall(SYS_capset, &header, data);
+}
+
+Test(caller, a_capability_that_is_not_effective_is_not_enough) {
+        BlockedCaller b;
+
+        blocked_caller_start(&b, &(BlockedCallerOptions){ .user_namespace = true, .prepare = drop_mknod });
+        Caller c = open_caller(&b);
+
+        cr_assert(caller_identify(&c) == 0);
+        cr_expect_eq(caller_may_borrow(&c, CAP_MKNOD, true), REASON_NO_CAPABILITY);
+        cr_expect_eq(caller_may_borrow(&c, CAP_SYS_ADMIN, false), REASON_NONE);
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+Test(caller, root_of_a_nested_namespace_is_not_root_of_the_container) {
+        BlockedCaller b;
+
+        blocked_caller_start(&b, &(BlockedCallerOptions){ .user_namespace = true, .nested = true });
+        Caller c = open_caller(&b);
+
+        cr_assert(caller_identify(&c) == 0);
+        cr_expect_eq(c.userns->kind, USERNS_NESTED);
+        cr_expect_eq(caller_may_borrow(&c, CAP_MKNOD, true), REASON_NESTED_USERNS);
+        cr_expect_not(caller_maps_owner(&c, 100000, 100000));
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+Test(caller, a_namespace_that_a_user_made_is_no_container) {
+        BlockedCaller b;
+
+        blocked_caller_start(
+                        &b, &(BlockedCallerOptions){ .user_namespace = true, .user_namespace_owner = 1234 });
+        Caller c = open_caller(&b);
+
+        cr_assert(caller_identify(&c) == 0);
+        cr_expect_eq(c.userns->kind, USERNS_NOT_ROOTS);
+        cr_expect_eq(caller_may_borrow(&c, CAP_MKNOD, true), REASON_USERNS_NOT_ROOT);
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+Test(caller, in_our_own_namespace_users_count) {
+        BlockedCaller b;
+
+        blocked_caller_start(&b, &(BlockedCallerOptions){});
+        Caller c = open_caller(&b);
+
+        cr_assert(caller_identify(&c) == 0);
+        cr_expect_eq(c.userns->kind, USERNS_OURS);
+        cr_expect_eq(caller_may_borrow(&c, CAP_MKNOD, false), REASON_USER_NOT_LENT);
+        cr_expect_eq(caller_may_borrow(&c, CAP_MKNOD, true), REASON_NONE);
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+Test(caller, a_dead_caller_is_noticed) {
+        BlockedCaller b;
+
+        blocked_caller_start(&b, &(BlockedCallerOptions){ .user_namespace = true });
+        Caller c = open_caller(&b);
+        cr_expect_eq(caller_verify(&c), 0);
+
+        kill(b.child, SIGKILL);
+        waitpid(b.child, NULL, 0);
+
+        cr_expect_eq(caller_verify(&c), -ENOENT);
+        cr_expect_eq(caller_identify(&c), -ENOENT);
+        cr_expect_eq(caller_open_root(&c), -ENOENT);
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+/* Pages as the child has them at the same address, since it's our fork. */
+static char *pages;
+
+static void make_pages(void) {
+        pages = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        cr_assert(pages != MAP_FAILED);
+        memset(pages, 'a', 4 * 4096);
+        munmap(pages + 3 * 4096, 4096);
+}
+
+Test(caller, strings_end_where_they_end) {
+        char buffer[8192];
+        BlockedCaller b;
+
+        make_pages();
+        strcpy(pages + 3 * 4096 - 6, "hello"); /* behind it nothing is mapped */
+        strcpy(pages + 4090, "acrosspages");
+        blocked_caller_start(&b, &(BlockedCallerOptions){});
+        Caller c = open_caller(&b);
+
+        cr_expect_eq(caller_read_string(&c, (uintptr_t) pages + 3 * 4096 - 6, buffer, sizeof(buffer)), 5);
+        cr_expect_str_eq(buffer, "hello");
+        cr_expect_eq(caller_read_string(&c, (uintptr_t) pages + 4090, buffer, sizeof(buffer)), 11);
+        cr_expect_str_eq(buffer, "acrosspages");
+        cr_expect_eq(caller_read_string(&c, (uintptr_t) pages + 4090, buffer, 12), 11);
+        cr_expect_eq(caller_read_string(&c, (uintptr_t) pages + 4090, buffer, 11), -ENAMETOOLONG);
+        cr_expect_eq(caller_read_string(&c, (uintptr_t) pages, buffer, 4096), -ENAMETOOLONG);
+        cr_expect_eq(caller_read_string(&c, 0, buffer, sizeof(buffer)), -EFAULT);
+        cr_expect_eq(caller_read_string(&c, (uintptr_t) pages + 3 * 4096, buffer, sizeof(buffer)), -EFAULT);
+        cr_expect_eq(caller_read_string(&c, UINT64_MAX - 2, buffer, sizeof(buffer)), -EFAULT);
+        cr_expect_eq(caller_read(&c, (uintptr_t) pages + 3 * 4096 - 4, buffer, 8), -EFAULT);
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+Test(caller, writes_only_where_the_caller_could) {
+        char buffer[16];
+        BlockedCaller b;
+
+        make_pages();
+        mprotect(pages, 4096, PROT_READ);
+        blocked_caller_start(&b, &(BlockedCallerOptions){});
+        Caller c = open_caller(&b);
+
+        cr_assert(caller_open_memory(&c) == 0);
+        cr_expect_eq(caller_write(&c, (uintptr_t) pages + 4096, "written", 8), 0);
+        cr_expect_eq(caller_read(&c, (uintptr_t) pages + 4096, buffer, 8), 0);
+        cr_expect_str_eq(buffer, "written");
+        /* A debugger may write there; the caller may not. */
+        cr_expect_eq(caller_write(&c, (uintptr_t) pages, "x", 1), -EFAULT);
+        cr_expect_eq(caller_write(&c, (uintptr_t) pages + 4092, "12345678", 8), -EFAULT);
+        cr_expect_eq(caller_write(&c, (uintptr_t) pages + 3 * 4096 - 4, "12345678", 8), -EFAULT);
+        cr_expect_eq(caller_write(&c, 0, "x", 1), -EFAULT);
+        cr_expect_eq(caller_write(&c, UINT64_MAX - 2, "12345678", 8), -EFAULT);
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+static void open_descriptors(void *userdata) {
+        cr_assert(dup2(open("/etc/passwd", O_RDONLY), 100) == 100);
+        cr_assert(dup2(open("/etc", O_PATH), 101) == 101);
+}
+
+Test(caller, descriptors_are_the_callers) {
+        struct stat a, e;
+        BlockedCaller b;
+        int fd, flags;
+
+        blocked_caller_start(
+                        &b, &(BlockedCallerOptions){ .user_namespace = true, .prepare = open_descriptors });
+        Caller c = open_caller(&b);
+
+        fd = caller_open_fd(&c, 100, &flags);
+        cr_assert(fd >= 0);
+        cr_expect_not(flags & O_PATH);
+        cr_assert(fstat(fd, &a) == 0 && stat("/etc/passwd", &e) == 0);
+        cr_expect(a.st_ino == e.st_ino && a.st_dev == e.st_dev);
+        close(fd);
+
+        fd = caller_open_fd(&c, 101, &flags);
+        cr_assert(fd >= 0);
+        cr_expect(flags & O_PATH);
+        close(fd);
+
+        cr_expect_eq(caller_open_fd(&c, 102, NULL), -EBADF);
+        cr_expect_eq(caller_open_fd(&c, -5, NULL), -EBADF);
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
