@@ -328,7 +328,17 @@ int caller_identify(Caller *caller) {
         if (r < 0)
                 return r;
 
-        return userns_get(caller, &caller->userns);
+        return caller->userns ? 0 : userns_get(caller, &caller->userns);
+}
+
+bool caller_has_natively(Caller *caller, int capability) {
+        if (!caller->userns && userns_get(caller, &caller->userns) < 0)
+                return false;
+        if (caller->userns->kind != USERNS_OURS)
+                return false;
+
+        return (caller->tgid > 0 || caller_identify(caller) >= 0) &&
+               (caller->effective & CAPABILITY_BIT(capability));
 }
 
 Reason caller_may_borrow(const Caller *caller, int capability, bool user_allowed) {

@@ -83,6 +83,11 @@ void caller_close(Caller *caller);
  * or another negative errno. */
 int caller_identify(Caller *caller);
 
+/* Does the kernel grant this caller what it asks "capability" for by itself, since it holds it in our own
+ * user namespace? The container manager does, until it enters the container. Costs one readlink(2) for
+ * callers of another namespace. */
+bool caller_has_natively(Caller *caller, int capability);
+
 /* Law 1(b): may this caller borrow what the kernel asks "capability" (CAP_*) for? It may if it holds it,
  * effective, in the container's own user namespace; or, for a service without one, if "user_allowed". Return:
  * REASON_NONE if it may, or why not. */

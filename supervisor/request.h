@@ -50,6 +50,10 @@ extern const size_t handler_table_size;
 /* Does someone want to read what was asked? If not, there's no need to describe it. */
 bool request_wants_description(const Request *request);
 
+/* A text for people with words of the caller in it: like printf(3), then all that isn't printable escaped as
+ * in C. Free with g_free(). */
+__attribute__((format(printf, 1, 2))) char *request_text(const char *format, ...);
+
 /* Sets reason, arguments ("%s" style) and hint in one go, as most refusals do; returns VERDICT_REFUSED. Takes
  * the strings over. */
 Verdict request_refuse(Request *request, Reason reason, char *arguments, char *hint);

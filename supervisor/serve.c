@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/audit.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -54,6 +55,23 @@ CapabilitySet supervisor_capabilities(const Policy *policy) {
 
 bool request_wants_description(const Request *request) {
         return report_has_room(&request->supervisor->report, request->policy);
+}
+
+char *request_text(const char *format, ...) {
+        char letters[129];
+        g_autofree char *text = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        text = g_strdup_vprintf(format, ap);
+        va_end(ap);
+
+        /* Letters beyond ASCII may stay as they are, if they are any. */
+        for (unsigned i = 0; i < 128; i++)
+                letters[i] = (char) (0x80 + i);
+        letters[128] = 0;
+
+        return g_strescape(text, g_utf8_validate(text, -1, NULL) ? letters : NULL);
 }
 
 Verdict request_refuse(Request *request, Reason reason, char *arguments, char *hint) {

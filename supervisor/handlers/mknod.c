@@ -67,6 +67,9 @@ static DeviceRequest device_request(const Request *request) {
 static Verdict refuse(Request *request, const DeviceRequest *d, Reason reason, const char *path) {
         char *arguments = NULL, *hint = NULL;
 
+        if (caller_has_natively(&request->caller, CAP_MKNOD))
+                return VERDICT_CONTINUED;
+
         if (request_wants_description(request)) {
                 char type = S_ISCHR(d->mode) ? 'c' : 'b';
                 char buffer[PATH_MAX];
@@ -88,74 +91,63 @@ static Verdict refuse(Request *request, const DeviceRequest *d, Reason reason, c
         return request_refuse(request, reason, arguments, hint);
 }
 
-/* Can a device node on this mount be opened? Asks the mount's flags, and then the kernel itself, with a node
- * of /dev/null's number (opening which does nothing): that the superblock belongs to the container shows
- * nowhere else. Return: 1 yes, 0 no, or a negative errno. */
-static int probe_mount(int parent) {
-        char name[64], self[64];
-        _cleanup_close_ int node = -1;
-        struct statvfs sfs;
+/* Can this node be opened, where it is? That the superblock belongs to the container (SB_I_NODEV) shows
+ * nowhere, so the kernel itself is asked, in a way that never opens the device: O_NOATIME is for the owner
+ * alone, and that's checked (EPERM) after the question whether devices may be opened there at all (EACCES).
+ * So somebody tries who isn't the owner, with no permission in the way. See may_open() in the kernel's
+ * fs/namei.c. Return: 1 yes, 0 no, or a negative errno. */
+static int probe_node(Request *request, const DeviceRequest *d, int parent, const char *name) {
+        const Caller *caller = &request->caller;
+        _cleanup_close_ int node = -1, opened = -1;
         struct stat st;
-        int r, fd;
+        char self[64];
+        int r;
 
-        if (fstatvfs(parent, &sfs) < 0)
-                return -errno;
-        if (sfs.f_flag & ST_NODEV)
-                return 0;
-
-        snprintf(name, sizeof(name), ".deputyd-probe-%i-%08x", (int) getpid(), (unsigned) g_random_int());
-        if (syscall(SYS_mknodat, parent, name, S_IFCHR | 0600, 0x103) < 0)
-                return errno == EPERM ? 0 : -errno;
-
-        /* Somebody may have put something else there by now: look at what we have before we open it. */
+        /* Somebody may have put something else there by now: look at what we have first. */
         node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
         if (node < 0 || fstat(node, &st) < 0)
-                r = -errno;
-        else if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
-                r = -ESTALE;
-        else {
-                /* For this open alone, so that EACCES can only mean that the mount has no devices. */
+                return -errno;
+        if ((st.st_mode & S_IFMT) != (d->mode & S_IFMT) || st.st_rdev != makedev(d->major, d->minor))
+                return -ESTALE;
+
+        r = privilege_take_ids(st.st_uid == 65534 ? 65533 : 65534, caller->fsgid, caller->groups,
+                        caller->n_groups, caller->umask);
+        if (r >= 0)
                 r = privilege_raise(CAPABILITY_BIT(CAP_DAC_OVERRIDE));
-                if (r >= 0) {
-                        snprintf(self, sizeof(self), "/proc/self/fd/%i", node);
-                        fd = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-                        r = fd >= 0 ? 1 : errno == EACCES ? 0 : 1;
-                        close_fd(fd);
-                        (void) privilege_raise(0);
-                }
+        if (r >= 0) {
+                snprintf(self, sizeof(self), "/proc/self/fd/%i", node);
+                opened = open(self, O_RDONLY | O_NOATIME | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+                r = opened < 0 && errno == EACCES ? 0 : 1;
         }
 
-        (void) unlinkat(parent, name, 0);
+        (void) privilege_raise(0);
+        if (caller_impersonate(caller) < 0)
+                return -EPERM;
+
         return r;
 }
 
-/* The same, remembered per mount where mounts have identities of their own (6.8): a number that can come
- * again isn't one. */
-static int mount_has_devices(int parent) {
-        static struct {
-                uint64_t mount;
-                int answer;
-        } cache[32];
-        static unsigned next;
+/* What is known of mounts: 1 nodes can be opened there, 0 they can't. Only where mounts have identities of
+ * their own (6.8): a number that can come again isn't one. */
+static struct {
         uint64_t mount;
-        int r;
+        int answer;
+} mount_cache[32];
 
-        r = mount_id_unique(parent, &mount);
-        if (r < 0)
-                return probe_mount(parent);
+static int mount_recall(uint64_t mount) {
+        for (size_t i = 0; i < G_N_ELEMENTS(mount_cache); i++)
+                if (mount_cache[i].mount == mount)
+                        return mount_cache[i].answer;
 
-        for (size_t i = 0; i < G_N_ELEMENTS(cache); i++)
-                if (cache[i].mount == mount)
-                        return cache[i].answer;
+        return -ENODATA;
+}
 
-        r = probe_mount(parent);
-        if (r >= 0) {
-                cache[next].mount = mount;
-                cache[next].answer = r;
-                next = (next + 1) % G_N_ELEMENTS(cache);
-        }
+static void mount_remember(uint64_t mount, int answer) {
+        static unsigned next;
 
-        return r;
+        mount_cache[next].mount = mount;
+        mount_cache[next].answer = answer;
+        next = (next + 1) % G_N_ELEMENTS(mount_cache);
 }
 
 /* Makes the node, with the caller's capability over the directory if it has to be. Return: 0 or a negative
@@ -236,32 +228,65 @@ static int adopt_traces(Request *request, const DeviceRequest *d, int parent, co
         return -EEXIST;
 }
 
+/* Makes the node where nodes are known to work, or finds out whether they do. Return: 0; -ENODEV if a node of
+ * our own has to stand in; or the caller's errno. */
+static int make_working_node(
+                Request *request, const DeviceRequest *d, int parent, const char *name, bool adopted) {
+        struct statvfs sfs;
+        uint64_t mount = 0;
+        int r, known;
+
+        known = mount_id_unique(parent, &mount) < 0 ? -ENODATA : mount_recall(mount);
+        if (known < 0 && fstatvfs(parent, &sfs) >= 0 && (sfs.f_flag & ST_NODEV))
+                known = 0;
+        if (known == 0 && !adopted)
+                return -ENODEV;
+
+        if (!adopted) {
+                request_acting(request, SLOT_ACTING, 0);
+                r = make_node(request, d, parent, name);
+                if (r < 0)
+                        return r == -EPERM ? -ENODEV : r; /* An overlay that the container mounted makes nodes
+                                                             with the container's rights. */
+        }
+
+        if (known < 0) {
+                known = probe_node(request, d, parent, name);
+                if (known >= 0 && mount != 0)
+                        mount_remember(mount, known);
+        }
+        if (known != 0)
+                return 0;
+
+        return unlinkat(parent, name, 0) < 0 ? 0 : -ENODEV;
+}
+
 static int act(Request *request, const DeviceRequest *d, int parent, const char *name) {
         bool fallback = request->policy->mknod.bind_fallback &&
-                        request->caller.userns->kind == USERNS_CONTAINER;
+                        request->caller.userns->kind == USERNS_CONTAINER,
+             adopted = false;
         struct stat st;
-        int r, usable = 1;
+        int r;
 
         /* Whatever is there by that name is in the way, and a successor must be able to tell it from our own
          * work. */
         if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) >= 0) {
                 r = adopt_traces(request, d, parent, name, &st);
-                if (r != 0)
-                        return r < 0 ? r : 0;
+                if (r < 0)
+                        return r;
+                adopted = r > 0;
         }
 
         if (fallback) {
-                usable = mount_has_devices(parent);
-                if (usable == 0)
-                        return bind_node(request, d, parent, name);
+                r = make_working_node(request, d, parent, name, adopted);
+                return r == -ENODEV ? bind_node(request, d, parent, name) : r;
         }
 
-        request_acting(request, SLOT_ACTING, 0);
-        r = make_node(request, d, parent, name);
-        if (r == -EPERM && fallback)
-                return bind_node(request, d, parent, name);
+        if (adopted)
+                return 0;
 
-        return r;
+        request_acting(request, SLOT_ACTING, 0);
+        return make_node(request, d, parent, name);
 }
 
 static Verdict mknod_handle(Request *request, int64_t *ret_result) {
@@ -311,7 +336,7 @@ static Verdict mknod_handle(Request *request, int64_t *ret_result) {
                 r = act(request, &d, parent, lookup.name);
 
         if (request_wants_description(request))
-                request->arguments = g_strdup_printf("%s, %s device %u:%u, mode %04o", lookup.path,
+                request->arguments = request_text("%s, %s device %u:%u, mode %04o", lookup.path,
                                 S_ISCHR(d.mode) ? "character" : "block", d.major, d.minor, d.mode & 07777u);
 
         lookup_done(&lookup);
