@@ -22,7 +22,7 @@ typedef struct Filter {
  * errno. */
 int filter_new(CallSet calls, Filter **ret);
 
-/* Writes the program for people ("pseudo filter code"), as a C array, or as bytes, to a stdio stream. Return:
+/* Writes the program for people ("pseudo filter code"), as a C array, or as bytes, to a descriptor. Return:
  * 0 or a negative errno. */
 typedef enum FilterFormat {
         FILTER_FORMAT_PFC,

@@ -941,3 +941,15 @@ def test_embedded_pass(embedded):
                             check=True)
     assert result.stdout == "ran\n"
     assert "nothing is lent" in result.stderr
+
+
+@pytest.mark.parametrize("odd", [False, True], ids=["plain", "odd"])
+def test_embedded_is_transparent(embedded, odd):
+    """Starting a supervisor leaves no trace either, no pending SIGCHLD for one."""
+    program_path, _ = embedded("socket.socket(fileno=3).send({!r})".format(offer(PASS)))
+    command = [sys.executable, "-ESs", "-c", SELF, "a b"]
+    with open("/etc/passwd", "rb") as f:
+        kwargs = {"stdin": subprocess.DEVNULL, "pass_fds": [f.fileno()], "preexec_fn": odd_start if odd else None}
+        direct = describe(command, **kwargs)
+        through = describe([program_path, "--policy=/x", "--", *command], **kwargs)
+    assert through == direct
