@@ -97,6 +97,10 @@ void policy_warn(PolicyLoader *loader, const PolicyKey *key, const char *hint, c
 
         g_assert(!loader->in_defaults);
 
+        /* Nobody will see it: don't spend time on it. */
+        if (loader->policy->problems->len > POLICY_PROBLEMS_MAX)
+                return;
+
         va_start(ap, format);
         message = g_strdup_vprintf(format, ap);
         va_end(ap);

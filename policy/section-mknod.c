@@ -57,7 +57,7 @@ static int parse_device_numbers(char *word, DeviceRule *rule) {
         if (r < 0)
                 return r;
         if (last < first)
-                return -ERANGE;
+                return -EINVAL;
 
         rule->minor_first = (unsigned) first;
         rule->minor_last = (unsigned) last;
@@ -126,9 +126,16 @@ static void add_numbers(
                 g_array_append_val(devices, rule);
 }
 
-static bool is_numbers(const char *text) {
-        text += strspn(text, SYNTAX_BLANKS);
-        return g_ascii_isdigit(*text) || *text == ':' || *text == '*';
+/* What begins an item, "c", "b" or a path, rather than going on with one? */
+static bool is_item(const char *text) {
+        return text[0] == '/' || ((text[0] == 'c' || text[0] == 'b') && strchr(SYNTAX_BLANKS, text[1]));
+}
+
+/* The numbers that follow a type, or NULL if there are none. */
+static char *take_numbers(char **value) {
+        *value += strspn(*value, SYNTAX_BLANKS);
+
+        return is_item(*value) ? NULL : syntax_next_word(value);
 }
 
 static void parse_allow_device(PolicyLoader *loader, const PolicyKey *key, char *value, void *data) {
@@ -141,13 +148,10 @@ static void parse_allow_device(PolicyLoader *loader, const PolicyKey *key, char 
                 if (word[0] == '/')
                         add_path(loader, key, word, devices);
                 else if (strcmp(word, "c") == 0 || strcmp(word, "b") == 0)
-                        add_numbers(loader, key, word, is_numbers(value) ? syntax_next_word(&value) : NULL,
-                                        devices);
+                        add_numbers(loader, key, word, take_numbers(&value), devices);
                 else {
                         /* What follows a wrong type are its numbers, not another mistake. */
-                        const char *numbers = !is_numbers(word) && is_numbers(value)
-                                                              ? syntax_next_word(&value)
-                                                              : NULL;
+                        const char *numbers = strchr(word, ':') ? NULL : take_numbers(&value);
 
                         policy_warn(loader, key, "write \"c\" or \"b\" and MAJOR:MINOR, or a path below /dev",
                                         "\"%s%s%s\" is no device", word, numbers ? " " : "", numbers ?: "");

@@ -184,7 +184,7 @@ static int start_for_daemon(Supervisor *s) {
         if (r < 0)
                 return log_error_errno(r, "Failed to map the target's state: %m");
 
-        r = read_fd_full(SUPERVISOR_FD_POLICY, SIZE_MAX / 4, &text, &size);
+        r = read_fd_full(SUPERVISOR_FD_POLICY, POLICY_TEXT_MAX, &text, &size);
         if (r >= 0)
                 r = policy_load_text(text, size, "deputyd", &s->policy);
         if (r < 0)

@@ -273,7 +273,7 @@ static void take_policy(Supervisor *s, int fd) {
         size_t size;
         int r;
 
-        r = read_fd_full(fd, SIZE_MAX / 4, &text, &size);
+        r = read_fd_full(fd, POLICY_TEXT_MAX, &text, &size);
         if (r >= 0)
                 r = policy_load_text(text, size, "deputyd", &policy);
         if (r < 0) {
