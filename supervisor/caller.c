@@ -57,22 +57,23 @@ static int gone_or(int error) {
         return error == ESRCH ? -ENOENT : -error;
 }
 
-int caller_open(Caller *caller, int listener, uint64_t id, pid_t tid) {
-        char name[3 * sizeof(pid_t) + 1];
-
+void caller_init(Caller *caller, int listener, uint64_t id, pid_t tid) {
         caller->listener = listener;
         caller->id = id;
         caller->tid = tid;
+}
 
-        if (tid <= 0) /* In a pid namespace that we can't see. */
+static int pin(Caller *caller) {
+        char name[3 * sizeof(pid_t) + 1];
+
+        if (caller->proc_fd >= 0)
+                return 0;
+        if (caller->tid <= 0) /* In a pid namespace that we can't see. */
                 return -ESRCH;
 
-        snprintf(name, sizeof(name), "%i", (int) tid);
+        snprintf(name, sizeof(name), "%i", (int) caller->tid);
         caller->proc_fd = openat(proc_root_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (caller->proc_fd < 0)
-                return gone_or(errno);
-
-        return 0;
+        return caller->proc_fd < 0 ? gone_or(errno) : 0;
 }
 
 void caller_close(Caller *caller) {
@@ -320,6 +321,10 @@ int caller_identify(Caller *caller) {
                         return -ENOMEM;
         }
 
+        r = pin(caller);
+        if (r < 0)
+                return r;
+
         n = read_entry(caller, "status", status, status_size);
         if (n < 0)
                 return (int) n;
@@ -332,7 +337,7 @@ int caller_identify(Caller *caller) {
 }
 
 bool caller_has_natively(Caller *caller, int capability) {
-        if (!caller->userns && userns_get(caller, &caller->userns) < 0)
+        if (!caller->userns && (pin(caller) < 0 || userns_get(caller, &caller->userns) < 0))
                 return false;
         if (caller->userns->kind != USERNS_OURS)
                 return false;

@@ -75,8 +75,9 @@ typedef struct Caller {
 /* Opens what is needed to look at callers. Once, at the start, while the process has the host's root. */
 int caller_setup(void);
 
-/* Pins the thread. Return: 0, -ENOENT if it's gone, or another negative errno. */
-int caller_open(Caller *caller, int listener, uint64_t id, pid_t tid);
+/* Says whose call it is. Costs nothing: the thread is pinned when it's first looked at. (What's only read
+ * from its memory needs no pin, just caller_verify().) */
+void caller_init(Caller *caller, int listener, uint64_t id, pid_t tid);
 void caller_close(Caller *caller);
 
 /* Reads ids, groups, umask, effective capabilities and the user namespace. Return: 0, -ENOENT if it's gone,

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/audit.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -27,6 +28,9 @@
 #        define SECCOMP_IOCTL_NOTIF_SET_FLAGS      SECCOMP_IOW(4, __u64)
 #        define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (1UL << 0)
 #endif
+
+/* How long a supervisor that has just served a call waits for the next one outside its event loop. */
+#define BUSY_WAIT_MSEC 5
 
 const Handler *const handler_table[] = {
         &mknod_handler,
@@ -128,7 +132,6 @@ static int64_t clamp_result(int64_t result) {
 static Verdict handle(Request *request, int64_t *ret_result) {
         const struct seccomp_notif *n = &request->slot->notification;
         Verdict verdict;
-        int r;
 
         if (request->call == _CALL_INVALID || request->policy->error)
                 return VERDICT_CONTINUED;
@@ -137,10 +140,7 @@ static Verdict handle(Request *request, int64_t *ret_result) {
         if (!request->handler || !call_set_contains(policy_intercepted_calls(request->policy), request->call))
                 return VERDICT_CONTINUED;
 
-        r = caller_open(&request->caller, request->supervisor->listener_fd, n->id, (pid_t) n->pid);
-        if (r < 0)
-                return request_fail(request, r, ret_result);
-
+        caller_init(&request->caller, request->supervisor->listener_fd, n->id, (pid_t) n->pid);
         verdict = request->handler->handle(request, ret_result);
         caller_close(&request->caller);
         return verdict;
@@ -248,6 +248,29 @@ static bool is_receiver(const Supervisor *s) {
                atomic_load_explicit(&s->state->receiver, memory_order_acquire) == s->slot_index;
 }
 
+/* A caller that made one call often makes the next at once. It's waited for here for a moment, which costs
+ * less than a turn of the event loop; deputyd's word counts as soon as it comes. Return: 0 or a negative
+ * errno. */
+static int receive_while_busy(Supervisor *s) {
+        struct pollfd p[] = {
+                { .fd = s->listener_fd, .events = POLLIN },
+                { .fd = s->control_fd, .events = POLLIN }, /* -1, and then ignored, in the embedded mode */
+        };
+        int r;
+
+        do {
+                r = receive_one(s);
+                if (r < 0 || !is_receiver(s))
+                        return r;
+
+                r = poll(p, G_N_ELEMENTS(p), BUSY_WAIT_MSEC);
+                if (r < 0)
+                        return errno == EINTR ? 0 : -errno;
+        } while (r > 0 && p[0].revents == POLLIN && p[1].revents == 0);
+
+        return 0;
+}
+
 static int on_listener(sd_event_source *source, int fd, uint32_t events, void *userdata) {
         Supervisor *s = userdata;
         int r;
@@ -256,7 +279,7 @@ static int on_listener(sd_event_source *source, int fd, uint32_t events, void *u
                 return sd_event_exit(s->event, 0); /* Another has taken over while we were stuck. */
 
         if (events & EPOLLIN) {
-                r = receive_one(s);
+                r = receive_while_busy(s);
                 if (r >= 0 && is_receiver(s))
                         return 0;
                 if (r < 0)

@@ -6,6 +6,7 @@
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <glib/gstdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "ctl/drop-in.h"
@@ -13,7 +14,7 @@
 static char directory[] = "/tmp/deputyd-test-drop-in.XXXXXX";
 
 static void setup(void) {
-        cr_assert(mkdtemp(directory));
+        cr_assert(ne(ptr, mkdtemp(directory), NULL));
 }
 
 static void teardown(void) {

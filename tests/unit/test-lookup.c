@@ -102,7 +102,7 @@ static int look(const char *path, void (*prepare)(void *), bool parent, int dirf
 
         /* As the supervisor does: with few privileges, and without those over file permissions. */
         cr_assert(privilege_drop(privilege_base | privilege_dac) == 0);
-        cr_assert(caller_open(&c, b.listener, b.id, b.tid) == 0);
+        caller_init(&c, b.listener, b.id, b.tid);
         cr_assert(caller_identify(&c) == 0);
         cr_assert(caller_impersonate(&c) == 0);
 
