@@ -141,13 +141,27 @@ static int parse_groups(const char *p, size_t *ret_n) {
         return 0;
 }
 
+/* Parses the four ids of a Uid: or Gid: line: real, effective, saved, file system. */
+static int parse_ids(const char *p, uint32_t ret[4]) {
+        for (size_t i = 0; i < 4; i++) {
+                char *end;
+
+                ret[i] = (uint32_t) strtoul(p, &end, 10);
+                if (end == p)
+                        return -EBADMSG;
+                p = end;
+        }
+
+        return 0;
+}
+
 /* Fills in what /proc/TID/status knows. See proc_pid_status(5); ids are shown in the reader's user namespace,
  * ours. It's the only place that tells umask and groups, so the rest is taken from it as well. */
 static int parse_status(Caller *caller, const char *status) {
         static const char *const wanted[] = { "\nUmask:\t", "\nTgid:\t", "\nUid:\t", "\nGid:\t",
                 "\nGroups:\t", "\nCapEff:\t" };
         const char *at[6], *p = status;
-        unsigned real, effective, saved, fs;
+        uint32_t uids[4], gids[4];
 
         /* They come in this order, whatever stands between them. The first line is the name, which the caller
          * chooses; newlines in it are escaped. */
@@ -162,13 +176,11 @@ static int parse_status(Caller *caller, const char *status) {
 
         caller->umask = (mode_t) strtoul(at[0], NULL, 8);
         caller->tgid = (pid_t) strtol(at[1], NULL, 10);
-        if (sscanf(at[2], "%u %u %u %u", &real, &effective, &saved, &fs) != 4)
+        if (parse_ids(at[2], uids) < 0 || parse_ids(at[3], gids) < 0)
                 return -EBADMSG;
-        caller->euid = effective;
-        caller->fsuid = fs;
-        if (sscanf(at[3], "%u %u %u %u", &real, &effective, &saved, &fs) != 4)
-                return -EBADMSG;
-        caller->fsgid = fs;
+        caller->euid = uids[1];
+        caller->fsuid = uids[3];
+        caller->fsgid = gids[3];
         caller->effective = strtoull(at[5], NULL, 16);
 
         int r = parse_groups(at[4], &caller->n_groups);
@@ -374,6 +386,12 @@ bool caller_maps_owner(const Caller *caller, uid_t uid, gid_t gid) {
 
         return u->kind == USERNS_CONTAINER && ranges_contain(u->uids, u->n_uids, uid) &&
                ranges_contain(u->gids, u->n_gids, gid);
+}
+
+CapabilitySet caller_dac_over(const Caller *caller, uid_t uid, gid_t gid) {
+        bool counts = caller->userns->kind == USERNS_OURS || caller_maps_owner(caller, uid, gid);
+
+        return counts ? caller->effective & privilege_dac : 0;
 }
 
 int caller_open_root(Caller *caller) {

@@ -99,6 +99,10 @@ Reason caller_may_borrow(const Caller *caller, int capability, bool user_allowed
  * our own namespace: their capabilities count in the kernel without us. */
 bool caller_maps_owner(const Caller *caller, uid_t uid, gid_t gid);
 
+/* Which of the caller's capabilities over file permissions (privilege_dac) count for an object of this owner
+ * and group? */
+CapabilitySet caller_dac_over(const Caller *caller, uid_t uid, gid_t gid);
+
 /* Opens the caller's root directory (O_PATH), once. Return: the fd (stays the caller's), or a negative errno.
  */
 int caller_open_root(Caller *caller);

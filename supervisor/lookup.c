@@ -127,13 +127,20 @@ static int open_path_as_privileged_caller(Lookup *lookup, const char *path, int 
 }
 
 static int walk(Lookup *lookup, const char *path, int flags) {
+        const CapabilitySet search = CAPABILITY_BIT(CAP_DAC_OVERRIDE) | CAPABILITY_BIT(CAP_DAC_READ_SEARCH);
         const Caller *caller = lookup->caller;
         int fd = open_path_as_now(lookup, path, flags);
 
-        if (fd == -EACCES && caller->userns->kind == USERNS_CONTAINER &&
-                        (caller->effective & (CAPABILITY_BIT(CAP_DAC_OVERRIDE) |
-                                                             CAPABILITY_BIT(CAP_DAC_READ_SEARCH))))
+        if (fd != -EACCES || !(caller->effective & search))
+                return fd;
+
+        if (caller->userns->kind == USERNS_CONTAINER)
                 return open_path_as_privileged_caller(lookup, path, flags);
+
+        if (caller->userns->kind == USERNS_OURS && privilege_raise(caller->effective & search) >= 0) {
+                fd = open_path_as_now(lookup, path, flags);
+                (void) privilege_raise(0);
+        }
 
         return fd;
 }

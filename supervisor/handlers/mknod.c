@@ -191,8 +191,8 @@ static int bind_node(Request *request, const DeviceRequest *d, int parent, const
         if (tree < 0)
                 return tree;
 
-        if (fstat(parent, &st) >= 0 && caller_maps_owner(caller, st.st_uid, st.st_gid))
-                dac = caller->effective & privilege_dac;
+        if (fstat(parent, &st) >= 0)
+                dac = caller_dac_over(caller, st.st_uid, st.st_gid);
 
         request_acting(request, SLOT_FILE_MADE, 0);
         r = privilege_raise(dac);
