@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
-#include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bench/listener.h"
+
+int listener_load(struct sock_filter *insns, unsigned short n) {
+        const struct sock_fprog program = { .len = n, .filter = insns };
+        int fd = (int) syscall(
+                        SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+
+        return fd < 0 ? -errno : fd;
+}
 
 int listener_new(int nr) {
         /* Native callers only, so the architecture needn't be looked at. */
@@ -17,9 +24,6 @@ int listener_new(int nr) {
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         };
-        const struct sock_fprog program = { .len = sizeof(insns) / sizeof(insns[0]), .filter = insns };
-        int fd = (int) syscall(
-                        SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
 
-        return fd < 0 ? -errno : fd;
+        return listener_load(insns, sizeof(insns) / sizeof(insns[0]));
 }

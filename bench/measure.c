@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "basic/clock.h"
 #include "bench/measure.h"
@@ -157,22 +159,31 @@ int measure_load(const Operation *operation, const Place *places, unsigned n_thr
 }
 
 int measure_start(char *const argv[], size_t n, uint32_t *ret_nsec) {
-        for (size_t i = 0; i < n; i++) {
+        posix_spawn_file_actions_t actions;
+        int result = 0;
+
+        /* Ours are the conversation with whoever started us. */
+        (void) posix_spawn_file_actions_init(&actions);
+        (void) posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+        (void) posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+
+        for (size_t i = 0; i < n && result >= 0; i++) {
                 uint64_t before = now_nsec(CLOCK_MONOTONIC), took;
                 int status, r;
                 pid_t pid;
 
-                r = posix_spawn(&pid, argv[0], NULL, NULL, argv, environ);
+                r = posix_spawn(&pid, argv[0], &actions, NULL, argv, environ);
                 if (r != 0)
-                        return -r;
-                if (waitpid(pid, &status, 0) < 0)
-                        return -errno;
-                took = now_nsec(CLOCK_MONOTONIC) - before;
-                if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-                        return -ECHILD;
+                        result = -r;
+                else if (waitpid(pid, &status, 0) < 0)
+                        result = -errno;
+                else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+                        result = -ECHILD;
 
+                took = now_nsec(CLOCK_MONOTONIC) - before;
                 ret_nsec[i] = took > UINT32_MAX ? UINT32_MAX : (uint32_t) took;
         }
 
-        return 0;
+        (void) posix_spawn_file_actions_destroy(&actions);
+        return result;
 }

@@ -17,12 +17,12 @@
 #include "basic/log.h"
 #include "supervisor/caller.h"
 #include "supervisor/procmap.h"
+#include "supervisor/thread-entry.h"
 #include "supervisor/verdict.h"
 
 /* Namespaces are few per target: its own, and now and then one that somebody inside makes. */
 #define USERNS_CACHE_MAX 16u
 
-static int proc_root_fd = -1;
 static ino_t own_userns_inode;
 static size_t page_size;
 
@@ -35,17 +35,18 @@ static size_t group_buffer_size;
 
 int caller_setup(void) {
         struct stat st;
+        int r;
 
         page_size = (size_t) sysconf(_SC_PAGESIZE);
 
         for (size_t i = 0; i < USERNS_CACHE_MAX; i++)
                 userns_cache[i].fd = -1;
 
-        proc_root_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (proc_root_fd < 0)
-                return -errno;
+        r = thread_entry_setup();
+        if (r < 0)
+                return r;
 
-        if (fstatat(proc_root_fd, "self/ns/user", &st, 0) < 0)
+        if (stat("/proc/self/ns/user", &st) < 0)
                 return -errno;
 
         own_userns_inode = st.st_ino;
@@ -63,23 +64,10 @@ void caller_init(Caller *caller, int listener, uint64_t id, pid_t tid) {
         caller->tid = tid;
 }
 
-static int pin(Caller *caller) {
-        char name[3 * sizeof(pid_t) + 1];
-
-        if (caller->proc_fd >= 0)
-                return 0;
-        if (caller->tid <= 0) /* In a pid namespace that we can't see. */
-                return -ESRCH;
-
-        snprintf(name, sizeof(name), "%i", (int) caller->tid);
-        caller->proc_fd = openat(proc_root_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        return caller->proc_fd < 0 ? gone_or(errno) : 0;
-}
-
 void caller_close(Caller *caller) {
         caller->root_fd = close_fd(caller->root_fd);
         caller->mem_fd = close_fd(caller->mem_fd);
-        caller->proc_fd = close_fd(caller->proc_fd);
+        caller->proc_fd = -1;
 }
 
 static ssize_t read_entry(const Caller *caller, const char *name, char *buffer, size_t size) {
@@ -295,37 +283,40 @@ static int userns_add(Caller *caller, const Userns **ret) {
         return 0;
 }
 
-static int userns_get(Caller *caller, const Userns **ret) {
-        unsigned long long inode = 0;
+/* Return: 0; -ESRCH if the entry is a dead thread's; another negative errno. */
+static int userns_get(Caller *caller, const ThreadEntry *entry) {
+        unsigned long long inode;
         char link[64];
         ssize_t n;
+        int r;
 
-        n = readlinkat(caller->proc_fd, "ns/user", link, sizeof(link) - 1);
+        n = readlinkat(entry->userns_fd, "", link, sizeof(link) - 1);
         if (n < 0)
-                return gone_or(errno);
+                return errno == ENOENT ? -ESRCH : -errno;
         link[n] = 0;
-        if (sscanf(link, "user:[%llu]", &inode) != 1)
+        if (strncmp(link, "user:[", 6) != 0)
                 return -EBADMSG;
+        inode = strtoull(link + 6, NULL, 10);
 
         userns_clock++;
         for (size_t i = 0; i < USERNS_CACHE_MAX; i++)
                 if (userns_cache[i].inode == inode) {
                         userns_cache[i].used = userns_clock;
-                        *ret = &userns_cache[i];
+                        caller->userns = &userns_cache[i];
                         return 0;
                 }
 
-        int r = userns_add(caller, ret);
+        r = userns_add(caller, &caller->userns);
         if (r >= 0)
-                ((Userns *) *ret)->used = userns_clock;
+                ((Userns *) caller->userns)->used = userns_clock;
         return r;
 }
 
-int caller_identify(Caller *caller) {
+/* Return: 0; -ESRCH if the entry is a dead thread's; another negative errno. */
+static int read_status(Caller *caller, const ThreadEntry *entry) {
         static char *status;
         static const size_t status_size = 1024 * 1024; /* A full group list is 700 KiB. */
-        ssize_t n;
-        int r;
+        size_t done = 0;
 
         if (!status) {
                 status = malloc(status_size);
@@ -333,28 +324,57 @@ int caller_identify(Caller *caller) {
                         return -ENOMEM;
         }
 
-        r = pin(caller);
-        if (r < 0)
-                return r;
+        for (;;) {
+                ssize_t n = pread(entry->status_fd, status + done, status_size - 1 - done, (off_t) done);
 
-        n = read_entry(caller, "status", status, status_size);
-        if (n < 0)
-                return (int) n;
+                if (n < 0)
+                        return -errno;
+                done += (size_t) n;
+                if (n == 0 || (done < 4096 && status[done - 1] == '\n'))
+                        break; /* The kernel hands out whole lines and fills a page if there's more. */
+        }
 
-        r = parse_status(caller, status);
-        if (r < 0)
-                return r;
+        status[done] = 0;
+        return parse_status(caller, status);
+}
 
-        return caller->userns ? 0 : userns_get(caller, &caller->userns);
+/* Pins the caller by its kept /proc entries and reads them; opens them anew if they turn out to be those of a
+ * dead thread that had the same number. */
+static int look_at(Caller *caller, bool with_status) {
+        ThreadEntry *entry;
+        int r;
+
+        for (unsigned attempt = 0;; attempt++) {
+                r = thread_entry_get(caller->tid, &entry);
+                if (r < 0)
+                        return r;
+
+                caller->proc_fd = entry->directory_fd;
+                r = caller->userns ? 0 : userns_get(caller, entry);
+                if (r >= 0 && with_status)
+                        r = read_status(caller, entry);
+                if (r != -ESRCH)
+                        return r;
+
+                thread_entry_drop(entry);
+                caller->proc_fd = -1;
+                caller->userns = NULL;
+                if (attempt > 0)
+                        return -ENOENT;
+        }
+}
+
+int caller_identify(Caller *caller) {
+        return look_at(caller, true);
 }
 
 bool caller_has_natively(Caller *caller, int capability) {
-        if (!caller->userns && (pin(caller) < 0 || userns_get(caller, &caller->userns) < 0))
+        if (!caller->userns && look_at(caller, false) < 0)
                 return false;
         if (caller->userns->kind != USERNS_OURS)
                 return false;
 
-        return (caller->tgid > 0 || caller_identify(caller) >= 0) &&
+        return (caller->tgid > 0 || look_at(caller, true) >= 0) &&
                (caller->effective & CAPABILITY_BIT(capability));
 }
 

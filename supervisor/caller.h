@@ -53,7 +53,7 @@ typedef struct Caller {
         int listener;
         uint64_t id; /* of the notification */
         pid_t tid;
-        int proc_fd; /* O_PATH of /proc/TID */
+        int proc_fd; /* O_PATH of /proc/TID; not owned, see thread-entry.h */
         int root_fd; /* O_PATH of its root directory, see caller_open_root() */
         int mem_fd;  /* only if a result goes to its memory */
 

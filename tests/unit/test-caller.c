@@ -172,8 +172,9 @@ Test(caller, a_dead_caller_is_noticed) {
         waitpid(b.child, NULL, 0);
 
         cr_expect_eq(caller_verify(&c), -ENOENT);
-        cr_expect_eq(caller_identify(&c), -ENOENT);
         cr_expect_eq(caller_open_root(&c), -ENOENT);
+        cr_expect_eq(caller_open_cwd(&c), -ENOENT);
+        cr_expect_eq(caller_identify(&c), -ENOENT);
         caller_close(&c);
         blocked_caller_stop(&b);
 }

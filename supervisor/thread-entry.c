@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "basic/fd.h"
+#include "supervisor/thread-entry.h"
+
+#define ENTRIES_MAX 32u
+
+static ThreadEntry entries[ENTRIES_MAX];
+static uint64_t entries_clock;
+static int proc_root_fd = -1;
+
+int thread_entry_setup(void) {
+        for (size_t i = 0; i < ENTRIES_MAX; i++)
+                entries[i] = (ThreadEntry){ .directory_fd = -1, .status_fd = -1, .userns_fd = -1 };
+
+        proc_root_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return proc_root_fd < 0 ? -errno : 0;
+}
+
+void thread_entry_drop(ThreadEntry *entry) {
+        close_fd(entry->directory_fd);
+        close_fd(entry->status_fd);
+        close_fd(entry->userns_fd);
+        *entry = (ThreadEntry){ .directory_fd = -1, .status_fd = -1, .userns_fd = -1 };
+}
+
+static int open_entry(pid_t tid, ThreadEntry *entry) {
+        char name[3 * sizeof(pid_t) + 1];
+
+        snprintf(name, sizeof(name), "%i", (int) tid);
+
+        entry->directory_fd = openat(proc_root_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (entry->directory_fd < 0)
+                return -errno;
+        entry->status_fd = openat(entry->directory_fd, "status", O_RDONLY | O_CLOEXEC);
+        if (entry->status_fd < 0)
+                return -errno;
+        entry->userns_fd = openat(entry->directory_fd, "ns/user", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        if (entry->userns_fd < 0)
+                return -errno;
+
+        entry->tid = tid;
+        return 0;
+}
+
+int thread_entry_get(pid_t tid, ThreadEntry **ret) {
+        ThreadEntry *entry = &entries[0];
+        int r;
+
+        if (tid <= 0) /* In a pid namespace that we can't see. */
+                return -ESRCH;
+
+        for (size_t i = 0; i < ENTRIES_MAX; i++) {
+                if (entries[i].tid == tid) {
+                        entries[i].used = ++entries_clock;
+                        *ret = &entries[i];
+                        return 0;
+                }
+                if (entries[i].used < entry->used)
+                        entry = &entries[i];
+        }
+
+        thread_entry_drop(entry);
+        r = open_entry(tid, entry);
+        if (r < 0) {
+                thread_entry_drop(entry);
+                return r == -ESRCH ? -ENOENT : r;
+        }
+
+        entry->used = ++entries_clock;
+        *ret = entry;
+        return 0;
+}
