@@ -38,7 +38,6 @@ typedef struct Manager {
         int notify_fd;
         sd_event_source *notify_source;
         char *bound_path; /* the socket's path if we made it ourselves */
-        bool pass_pidfd;  /* the kernel attaches the sender's pidfd */
         MessageLimit intake_limit;
         Closer closer;
 
@@ -63,6 +62,7 @@ typedef struct Manager {
         char *runtime_directory;
         bool store_works; /* there's a service manager that keeps descriptors */
         GHashTable *store_numbers;
+        unsigned store_number_last;
 
         char *supervisor_path;
         char **supervisor_environment;

@@ -16,8 +16,8 @@ struct Supervisor {
         sd_event_source *child;
 };
 
-/* Starts a supervisor and makes it the one that receives. The target's state is mapped. Return: 0; -EBUSY if
- * there are enough already; another negative errno. */
+/* Starts a supervisor and makes it the one that receives. What goes wrong is logged and counted as a crash.
+ * Return: 0; -EBUSY if there are enough already; another negative errno. */
 int supervisor_start(Target *t);
 
 /* May another one be started? */

@@ -50,7 +50,7 @@ TargetStatus target_status(const Target *t) {
         if (t->failed)
                 return TARGET_FAILED;
 
-        return t->activity ? TARGET_ACTIVE : TARGET_IDLE;
+        return t->activity && t->activity->n_supervisors > 0 ? TARGET_ACTIVE : TARGET_IDLE;
 }
 
 const char *target_error(const Target *t) {
@@ -166,7 +166,7 @@ static void answer_failed(Target *t) {
 
         r = target_map_state(t);
         if (r <= 0) {
-                log_warning_errno(r, "Failed to map the state of target %s: %m", t->id);
+                (void) log_warning_errno(r, "Failed to map the state of target %s: %m", t->id);
                 return;
         }
 
@@ -183,7 +183,6 @@ static void answer_failed(Target *t) {
 
 static int on_listener(sd_event_source *source, int fd, uint32_t events, void *userdata) {
         Target *t = userdata;
-        int r;
 
         if (events & (EPOLLHUP | EPOLLERR)) {
                 target_gone(t);
@@ -196,11 +195,7 @@ static int on_listener(sd_event_source *source, int fd, uint32_t events, void *u
         }
 
         target_find_machine(t);
-
-        r = supervisor_start(t);
-        if (r < 0 && !t->failed)
-                (void) log_error_errno(r, "Failed to start a supervisor for target %s (%s): %m", t->id,
-                                t->policy->unit);
+        (void) supervisor_start(t);
         return 0;
 }
 
@@ -302,7 +297,7 @@ int target_new(Manager *m, const TargetParameters *p, Target **ret) {
         assert(p);
         assert(ret);
 
-        r = check_limits(m, p);
+        r = p->restored ? 0 : check_limits(m, p);
         if (r < 0) {
                 manager_user_done(m, p->uid);
                 return r;
@@ -384,25 +379,22 @@ void target_gone(Target *t) {
 
 /* Serves what nobody is left for: a call that was in a dead supervisor's hand, or, with no slot free for a new
  * one, all of them by OnFailure=. */
-static void serve_orphans(Target *t) {
-        TargetState *state = t->activity->state;
+void target_serve_orphans(Target *t) {
         bool orphans = false;
 
-        for (unsigned i = 0; i < TARGET_STATE_SLOTS; i++)
-                orphans = orphans || atomic_load(&state->slots[i].owner) == -1;
+        if (target_map_state(t) <= 0 || t->manager->stopping)
+                return;
 
-        if (!orphans || t->manager->stopping)
+        for (unsigned i = 0; i < TARGET_STATE_SLOTS; i++)
+                orphans = orphans || atomic_load(&t->activity->state->slots[i].owner) == -1;
+
+        if (!orphans)
                 return;
 
         if (t->failed || (!supervisor_may_start(t) && t->activity->n_supervisors == 0))
                 supervisor_answer_orphans(t);
-        else if (supervisor_may_start(t)) {
-                int r = supervisor_start(t);
-
-                if (r < 0 && !t->failed)
-                        (void) log_error_errno(r, "Failed to start a supervisor for target %s (%s): %m", t->id,
-                                        t->policy->unit);
-        }
+        else if (supervisor_may_start(t))
+                (void) supervisor_start(t);
 }
 
 void target_update(Target *t) {
@@ -411,9 +403,6 @@ void target_update(Target *t) {
 
         if (t->listener < 0)
                 return;
-
-        if (t->activity)
-                serve_orphans(t);
 
         watched = !t->manager->stopping && (!t->activity || !t->activity->receiver) &&
                   (t->failed || supervisor_may_start(t));

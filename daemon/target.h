@@ -50,7 +50,7 @@ struct Target {
         CallSet calls; /* those in the filter */
         uint64_t timestamp_usec;
         uint64_t crash_begin_usec;
-        uint64_t crash_last_call_nsec;
+        uint64_t crash_answered; /* calls, at the last crash */
         char *machine;
         char *reason; /* why it's pass-through, if not by its policy */
         sd_event_source *source;
@@ -68,6 +68,7 @@ typedef struct TargetParameters {
         CallSet calls;
         const char *reason;
         uint64_t timestamp_usec; /* 0: now */
+        bool restored;           /* it's there already: no limit applies */
 } TargetParameters;
 
 /* Makes a target, adds it to the manager and watches it. Return: 0; -EEXIST if the listener is a target's
@@ -97,6 +98,9 @@ void target_policy_reloaded(Target *t, bool changed);
 
 /* Brings the event source, the shared memory and what the bus shows in line with the supervisors there are. */
 void target_update(Target *t);
+
+/* Serves calls that were in the hand of a supervisor that's dead now. */
+void target_serve_orphans(Target *t);
 
 /* Maps the shared state if there's one. Return: 1 mapped (undo with target_unmap_state()), 0 there's none, or a
  * negative errno. */
