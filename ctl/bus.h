@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The system bus as deputyctl needs it: a connection, dictionaries of properties read into structs by a table,
- * and errors that become sentences which say what to do. */
+/* The system bus as deputyctl needs it: a connection, dictionaries of properties read into structs by a
+ * table, and errors that become sentences which say what to do. */
 
 #include <stddef.h>
 #include <systemd/sd-bus.h>
 
 #include "ctl/ctl.h"
 
-#define DEPUTYD_BUS_NAME  "org.deputyd1"
-#define DEPUTYD_BUS_PATH  "/org/deputyd1"
-#define DEPUTYD_MANAGER   "org.deputyd1.Manager"
-#define DEPUTYD_TARGET    "org.deputyd1.Target"
-#define SYSTEMD_BUS_NAME  "org.freedesktop.systemd1"
-#define SYSTEMD_BUS_PATH  "/org/freedesktop/systemd1"
-#define SYSTEMD_MANAGER   "org.freedesktop.systemd1.Manager"
-#define PROPERTIES        "org.freedesktop.DBus.Properties"
+#define DEPUTYD_BUS_NAME "org.deputyd1"
+#define DEPUTYD_BUS_PATH "/org/deputyd1"
+#define DEPUTYD_MANAGER  "org.deputyd1.Manager"
+#define DEPUTYD_TARGET   "org.deputyd1.Target"
+#define SYSTEMD_BUS_NAME "org.freedesktop.systemd1"
+#define SYSTEMD_BUS_PATH "/org/freedesktop/systemd1"
+#define SYSTEMD_MANAGER  "org.freedesktop.systemd1.Manager"
+#define PROPERTIES       "org.freedesktop.DBus.Properties"
 
 #define ERROR_NO_SUCH_TARGET     "org.deputyd1.NoSuchTarget"
 #define ERROR_NO_TARGET_FOR_PID  "org.deputyd1.NoTargetForPID"
@@ -43,7 +43,8 @@ int bus_get_all(sd_bus *bus, const char *name, const char *path, const char *int
  * sd_bus_flush_close_unrefp(). */
 int bus_connect(sd_bus **ret);
 
-/* As bus_connect(), but what can't be reached is only told with "ret_why" (a sentence, free with g_free()). */
+/* As bus_connect(), but what can't be reached is only told with "ret_why" (a sentence, free with g_free()).
+ */
 int bus_connect_quietly(sd_bus **ret, char **ret_why);
 
 /* The sentence that an error of the bus stands for, with what to do about it. Free with g_free(). */

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What the verbs of deputyctl share: the options of the command line, and the entry point of each verb. A verb
- * gets its arguments without its own name; it prints what it has to say and returns 0, EXIT_USAGE's negative
- * errno -EINVAL never: whoever finds an error logs it and returns a negative errno, which becomes exit
- * status 1. */
+/* What the verbs of deputyctl share: the options of the command line, and the entry point of each verb. A
+ * verb gets its arguments, without its own name and NULL-terminated, and prints what it has to say. Return:
+ * 0, or a negative errno of which it has told the reason; it becomes exit status 1. */
 
 #include <glib.h>
 #include <stdbool.h>

@@ -32,8 +32,12 @@ static const struct {
         VerbOptions option;
         const char *name;
 } verb_options[] = {
-        { TAKES_NOW, "--now" },       { TAKES_RUNTIME, "--runtime" }, { TAKES_DRY_RUN, "--dry-run" },
-        { TAKES_STRICT, "--strict" }, { TAKES_LINES, "--lines" },     { TAKES_FORMAT, "--format" },
+        { TAKES_NOW, "--now" },
+        { TAKES_RUNTIME, "--runtime" },
+        { TAKES_DRY_RUN, "--dry-run" },
+        { TAKES_STRICT, "--strict" },
+        { TAKES_LINES, "--lines" },
+        { TAKES_FORMAT, "--format" },
         { TAKES_PROFILE, "--profile" },
 };
 
@@ -288,7 +292,7 @@ static int parse_options(int argc, char **argv, Options *options, VerbOptions *g
 /* Do the verb's arguments and options fit it? */
 static int check_usage(const struct Verb *verb, unsigned n_arguments, VerbOptions given) {
         if (n_arguments < verb->arguments_min) {
-                log_error("deputyctl %s needs %s: see deputyctl --help", verb->name,
+                log_error("\"%s\" needs %s: see deputyctl --help", verb->name,
                                 strcmp(verb->name, "policy") == 0 || strcmp(verb->name, "filter") == 0
                                                 ? "a unit or a file"
                                                 : "a unit");
@@ -296,14 +300,14 @@ static int check_usage(const struct Verb *verb, unsigned n_arguments, VerbOption
         }
 
         if (n_arguments > verb->arguments_max) {
-                log_error("deputyctl %s takes %s: see deputyctl --help", verb->name,
+                log_error("\"%s\" takes %s: see deputyctl --help", verb->name,
                                 verb->arguments_max == 0 ? "no argument" : "one argument");
                 return -EINVAL;
         }
 
         for (size_t i = 0; i < G_N_ELEMENTS(verb_options); i++)
                 if (given & ~verb->options & verb_options[i].option) {
-                        log_error("deputyctl %s has no option %s: see deputyctl --help", verb->name,
+                        log_error("\"%s\" has no option %s: see deputyctl --help", verb->name,
                                         verb_options[i].name);
                         return -EINVAL;
                 }
@@ -314,7 +318,10 @@ static int check_usage(const struct Verb *verb, unsigned n_arguments, VerbOption
 static int run(int argc, char **argv) {
         g_autoptr(GPtrArray) profiles = g_ptr_array_new();
         Options options = {
-                .pager = true, .legend = true, .format = FILTER_FORMAT_PFC, .profiles = profiles,
+                .pager = true,
+                .legend = true,
+                .format = FILTER_FORMAT_PFC,
+                .profiles = profiles,
         };
         const struct Verb *verb;
         VerbOptions given = 0;

@@ -23,8 +23,12 @@ void exec_command_free(ExecCommand *command) {
         g_free(command);
 }
 
+static void free_element(void *p) {
+        exec_command_free(p);
+}
+
 GPtrArray *exec_commands_new(void) {
-        return g_ptr_array_new_with_free_func((GDestroyNotify) exec_command_free);
+        return g_ptr_array_new_with_free_func(free_element);
 }
 
 /* Reads "n" digits of a base. Return: the number, or -EINVAL. */
@@ -399,8 +403,11 @@ static void append_prefix(GString *line, ExecFlags flags) {
                 ExecFlags flag;
                 const char *prefix;
         } prefixes[] = {
-                { EXEC_IGNORE_FAILURE, "-" }, { EXEC_NO_ENV_EXPAND, ":" }, { EXEC_PRIVILEGED, "+" },
-                { EXEC_NO_SETUID, "!" },      { EXEC_AMBIENT, "!!" },
+                { EXEC_IGNORE_FAILURE, "-" },
+                { EXEC_NO_ENV_EXPAND, ":" },
+                { EXEC_PRIVILEGED, "+" },
+                { EXEC_NO_SETUID, "!" },
+                { EXEC_AMBIENT, "!!" },
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(prefixes); i++)

@@ -5,9 +5,9 @@
  * deputy-run in front.
  *
  * PID 1 is the authority on what a unit runs, but the commands that it shows on D-Bus have their specifiers
- * (%i, %H, %v ...) expanded, and a drop-in made from those would freeze them. So the text is parsed as well, by
- * the rules of systemd.syntax(7) and systemd.service(5), "Command lines"; only if PID 1's command is what the
- * text's could expand to is the text's taken. */
+ * (%i, %H, %v ...) expanded, and a drop-in made from those would freeze them. So the text is parsed as well,
+ * by the rules of systemd.syntax(7) and systemd.service(5), "Command lines"; only if PID 1's command is what
+ * the text's could expand to is the text's taken. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -50,8 +50,9 @@ guint exec_command_program_index(const ExecCommand *command);
 bool exec_command_is_wrapped(const ExecCommand *command);
 
 /* The value of an ExecStart= that runs the command through "deputy_run" (a path). "option", if not NULL, is
- * added as the program's first argument. Return: 0 and a line (free with g_free()), -EOPNOTSUPP if the command
- * has a flag that's unknown here, -ENOTUNIQ if its argv[0] comes from a variable and so can be several words. */
+ * added as the program's first argument. Return: 0 and a line (free with g_free()), -EOPNOTSUPP if the
+ * command has a flag that's unknown here, -ENOTUNIQ if its argv[0] comes from a variable and so can be
+ * several words. */
 int exec_command_wrap(const ExecCommand *command, const char *deputy_run, const char *option, char **ret);
 
 /* One word as it's written in an ExecStart= line. "specifiers" as in ExecCommand. Free with g_free(). */

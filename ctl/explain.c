@@ -18,8 +18,8 @@ typedef struct Group {
 
 static bool same(const Refusal *a, const Refusal *b) {
         return g_strcmp0(a->call, b->call) == 0 && g_strcmp0(a->arguments, b->arguments) == 0 &&
-                        g_strcmp0(a->reason, b->reason) == 0 && g_strcmp0(a->hint, b->hint) == 0 &&
-                        g_strcmp0(a->verdict, b->verdict) == 0 && g_strcmp0(a->error, b->error) == 0;
+               g_strcmp0(a->reason, b->reason) == 0 && g_strcmp0(a->hint, b->hint) == 0 &&
+               g_strcmp0(a->verdict, b->verdict) == 0 && g_strcmp0(a->error, b->error) == 0;
 }
 
 static GArray *group_refusals(const GPtrArray *refusals) {

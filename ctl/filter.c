@@ -39,7 +39,8 @@ int verb_filter(char **arguments, const Options *options) {
         int r;
 
         if (options->output == OUTPUT_TEXT && options->format == FILTER_FORMAT_BPF && terminal_is_tty()) {
-                log_error("The program is binary, and this is a terminal: redirect it into a file, or ask for "
+                log_error("The program is binary, and this is a terminal: redirect it into a file, or ask "
+                          "for "
                           "--format=pfc");
                 return -EINVAL;
         }
@@ -56,7 +57,8 @@ int verb_filter(char **arguments, const Options *options) {
 
         r = filter_new(policy_intercepted_calls(policy), &filter);
         if (r == -ENODATA) {
-                log_error("%s: nothing is intercepted, so there's no filter; [Intercept] SystemCalls= says what "
+                log_error("%s: nothing is intercepted, so there's no filter; [Intercept] SystemCalls= says "
+                          "what "
                           "is",
                                 arguments[0]);
                 return r;

@@ -49,9 +49,9 @@ void findings_print(const GPtrArray *findings) {
                 g_autofree char *where = terminal_escape(finding->where);
                 g_autofree char *message = terminal_escape(finding->message);
                 g_autofree char *hint = finding->hint ? terminal_escape(finding->hint) : NULL;
-                Style colour = finding->level <= LOG_ERR ? STYLE_RED
-                                : finding->level <= LOG_WARNING ? STYLE_YELLOW
-                                                                : STYLE_DIM;
+                Style colour = finding->level <= LOG_ERR       ? STYLE_RED
+                               : finding->level <= LOG_WARNING ? STYLE_YELLOW
+                                                               : STYLE_DIM;
 
                 printf("%s%s:%s %s%s:%s %s", style(STYLE_BOLD), where, style(STYLE_NORMAL), style(colour),
                                 level_name(finding->level), style(STYLE_NORMAL), message);

@@ -23,10 +23,14 @@ enum {
 };
 
 static const TableColumn columns[_COLUMN_MAX] = {
-        [COLUMN_UNIT] = { "UNIT", false, true },         [COLUMN_MACHINE] = { "MACHINE", false, true },
-        [COLUMN_STATE] = { "STATE", false, false },      [COLUMN_CALLS] = { "CALLS", true, false },
-        [COLUMN_EMULATED] = { "EMULATED", true, false }, [COLUMN_REFUSED] = { "REFUSED", true, false },
-        [COLUMN_FAILED] = { "FAILED", true, false },     [COLUMN_LEADER] = { "LEADER", true, false },
+        [COLUMN_UNIT] = { "UNIT", false, true },
+        [COLUMN_MACHINE] = { "MACHINE", false, true },
+        [COLUMN_STATE] = { "STATE", false, false },
+        [COLUMN_CALLS] = { "CALLS", true, false },
+        [COLUMN_EMULATED] = { "EMULATED", true, false },
+        [COLUMN_REFUSED] = { "REFUSED", true, false },
+        [COLUMN_FAILED] = { "FAILED", true, false },
+        [COLUMN_LEADER] = { "LEADER", true, false },
         [COLUMN_ID] = { "ID", false, false },
 };
 

@@ -75,7 +75,7 @@ char **policy_search_path(void) {
         directories[0] = g_strdup(SYSCONFDIR "/deputyd/policy.d");
         directories[1] = g_strdup("/run/deputyd/policy.d");
         directories[2] = g_strdup("/usr/local/lib/deputyd/policy.d");
-        directories[3] = g_strdup(vendor);
+        directories[3] = vendor ? g_canonicalize_filename(vendor, NULL) : NULL;
         return directories;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* deputyctl policy: the merged policy, in its own syntax, with the file and line that each value came from. */
+/* deputyctl policy: the merged policy, in its own syntax, with the file and line that each value came from.
+ */
 
 #include <stdio.h>
 #include <string.h>
@@ -93,7 +94,8 @@ static void print_policy(const Policy *policy) {
 
         if (!policy->has_files) {
                 directories = policy_search_path();
-                printf("# There's none: all its calls are left to the kernel. Looked for drop-in files in:\n");
+                printf("# There's none: all its calls are left to the kernel. Looked for drop-in files "
+                       "in:\n");
                 for (char **d = directories; *d; d++)
                         printf("#   %s\n", *d);
                 return;
@@ -147,8 +149,12 @@ static int load_all(char **arguments, GPtrArray *policies) {
         return 0;
 }
 
+static void free_element(void *p) {
+        policy_free(p);
+}
+
 int verb_policy(char **arguments, const Options *options) {
-        g_autoptr(GPtrArray) policies = g_ptr_array_new_with_free_func((GDestroyNotify) policy_free);
+        g_autoptr(GPtrArray) policies = g_ptr_array_new_with_free_func(free_element);
         Json json;
         int r;
 

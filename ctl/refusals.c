@@ -107,16 +107,13 @@ const char *refusal_reason_sentence(const char *reason) {
                 { "userns-not-owned-by-root",
                                 "The container's user namespace wasn't made by the host's root, so deputyd "
                                 "doesn't trust it: start the container as a system service." },
-                { "user-not-lent",
-                                "The unit has no user namespace of its own, and the policy's AllowUsers= "
-                                "doesn't name the caller's user." },
+                { "user-not-lent", "The unit has no user namespace of its own, and the policy's AllowUsers= "
+                                   "doesn't name the caller's user." },
                 { "path-not-reachable", "The path can't be reached with the caller's own credentials." },
-                { "internal",
-                                "deputyd couldn't do it. The entry in the journal of deputyd.service says "
-                                "more: journalctl -u deputyd.service" },
-                { "timeout",
-                                "It took longer than CallTimeoutSec= allows: a file system or memory of the "
-                                "target that doesn't answer." },
+                { "internal", "deputyd couldn't do it. The entry in the journal of deputyd.service says "
+                              "more: journalctl -u deputyd.service" },
+                { "timeout", "It took longer than CallTimeoutSec= allows: a file system or memory of the "
+                             "target that doesn't answer." },
         };
 
         for (size_t i = 0; reason && i < G_N_ELEMENTS(sentences); i++)

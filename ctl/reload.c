@@ -18,10 +18,12 @@ static void tell_restarts(sd_bus *bus) {
         for (guint i = 0; i < targets->len; i++) {
                 const Target *target = targets->pdata[i];
 
+                g_autofree char *unit = terminal_escape(target->unit ?: "");
+
                 if (target->needs_restart)
-                        log_notice("%s: its policy now asks for other system calls than its filter has; they "
-                                   "come with: systemctl restart '%s'",
-                                        target->unit, target->unit);
+                        log_notice("%s: its policy now asks for other calls than its filter has; for those: "
+                                   "systemctl restart '%s'",
+                                        unit, unit);
         }
 }
 
@@ -35,8 +37,8 @@ int verb_reload(char **arguments, const Options *options) {
         if (r < 0)
                 return r;
 
-        r = sd_bus_message_new_method_call(bus, &message, DEPUTYD_BUS_NAME, DEPUTYD_BUS_PATH, DEPUTYD_MANAGER,
-                        "Reload");
+        r = sd_bus_message_new_method_call(
+                        bus, &message, DEPUTYD_BUS_NAME, DEPUTYD_BUS_PATH, DEPUTYD_MANAGER, "Reload");
         if (r >= 0)
                 r = sd_bus_message_set_allow_interactive_authorization(message, true);
         if (r < 0)

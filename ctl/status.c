@@ -85,8 +85,8 @@ static int show_manager(sd_bus *bus, const Options *options) {
         Manager manager = {};
         int r;
 
-        r = bus_get_all(bus, DEPUTYD_BUS_NAME, DEPUTYD_BUS_PATH, DEPUTYD_MANAGER, manager_properties, &manager,
-                        &error);
+        r = bus_get_all(bus, DEPUTYD_BUS_NAME, DEPUTYD_BUS_PATH, DEPUTYD_MANAGER, manager_properties,
+                        &manager, &error);
         if (r < 0) {
                 bus_log_error(&error, r, "Can't ask deputyd");
                 goto finish;
@@ -115,11 +115,11 @@ static int ask_for_path(sd_bus *bus, const char *method, const char *type, const
         int r;
 
         if (*type == 'u')
-                r = sd_bus_call_method(bus, DEPUTYD_BUS_NAME, DEPUTYD_BUS_PATH, DEPUTYD_MANAGER, method, error,
-                                &reply, "u", pid);
+                r = sd_bus_call_method(bus, DEPUTYD_BUS_NAME, DEPUTYD_BUS_PATH, DEPUTYD_MANAGER, method,
+                                error, &reply, "u", pid);
         else
-                r = sd_bus_call_method(bus, DEPUTYD_BUS_NAME, DEPUTYD_BUS_PATH, DEPUTYD_MANAGER, method, error,
-                                &reply, "s", id);
+                r = sd_bus_call_method(bus, DEPUTYD_BUS_NAME, DEPUTYD_BUS_PATH, DEPUTYD_MANAGER, method,
+                                error, &reply, "s", id);
         if (r < 0)
                 return r;
 
@@ -189,7 +189,8 @@ static void log_no_target(const char *argument) {
 static void print_field(const char *name, const char *value) {
         g_autofree char *escaped = terminal_escape(value);
 
-        printf("%12s: %s\n", name, escaped);
+        /* Without a name it's the next line of the field above. */
+        printf("%12s%s %s\n", name, *name ? ":" : " ", escaped);
 }
 
 static void print_leader(const Target *target) {
@@ -210,8 +211,12 @@ static void print_leader(const Target *target) {
 
 static int print_counters(const Target *target, const Options *options) {
         static const TableColumn columns[] = {
-                { "CALL", false, false },     { "RECEIVED", true, false }, { "EMULATED", true, false },
-                { "CONTINUED", true, false }, { "REFUSED", true, false },  { "FAILED", true, false },
+                { "CALL", false, false },
+                { "RECEIVED", true, false },
+                { "EMULATED", true, false },
+                { "CONTINUED", true, false },
+                { "REFUSED", true, false },
+                { "FAILED", true, false },
         };
         Table *table;
         int r = 0;
@@ -283,8 +288,8 @@ static void print_head(const Target *target) {
         print_leader(target);
 
         for (guint i = 0; i < target->supervisors->len; i++)
-                printf("%*s%s%" PRIu32 "%s", i == 0 ? 12 : 0, i == 0 ? "Supervisors" : "", i == 0 ? ": " : ", ",
-                                g_array_index(target->supervisors, uint32_t, i),
+                printf("%*s%s%" PRIu32 "%s", i == 0 ? 12 : 0, i == 0 ? "Supervisors" : "",
+                                i == 0 ? ": " : ", ", g_array_index(target->supervisors, uint32_t, i),
                                 i + 1 == target->supervisors->len ? "\n" : "");
 
         print_field("Intercepts", *calls ? calls : "nothing");
@@ -306,14 +311,15 @@ static void print_latency(const Target *target) {
 }
 
 static int print_target(const Target *target, const GPtrArray *refusals, const Options *options) {
+        g_autofree char *unit = terminal_escape(target->unit ?: "");
         int r;
 
         print_head(target);
         print_latency(target);
         if (target->needs_restart)
-                printf("%s%12s: the policy asks for other system calls than the filter has: systemctl restart "
+                printf("%s%12s: its policy asks for other calls than its filter has: systemctl restart "
                        "'%s'%s\n",
-                                style(STYLE_YELLOW), "Notice", target->unit, style(STYLE_NORMAL));
+                                style(STYLE_YELLOW), "Notice", unit, style(STYLE_NORMAL));
 
         r = print_counters(target, options);
         if (r < 0)

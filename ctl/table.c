@@ -14,7 +14,7 @@ Table *table_new(const TableColumn *columns, size_t n_columns, const Options *op
         for (size_t i = 0; i < n_columns; i++) {
                 struct libscols_column *column;
                 int flags = (columns[i].number ? SCOLS_FL_RIGHT : 0) |
-                                (columns[i].truncate && !options->full ? SCOLS_FL_TRUNC : 0);
+                            (columns[i].truncate && !options->full ? SCOLS_FL_TRUNC : 0);
 
                 column = scols_table_new_column(table, columns[i].header, 0, flags);
                 if (!column) {

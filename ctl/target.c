@@ -64,8 +64,8 @@ static int read_counters(sd_bus_message *message, void *field) {
         if (r < 0)
                 return r;
 
-        while ((r = sd_bus_message_read(message, "{s(ttttt)}", &c.call, &c.received, &c.emulated, &c.continued,
-                                &c.refused, &c.failed)) > 0) {
+        while ((r = sd_bus_message_read(message, "{s(ttttt)}", &c.call, &c.received, &c.emulated,
+                                &c.continued, &c.refused, &c.failed)) > 0) {
                 c.call = g_strdup(c.call);
                 g_ptr_array_add(all, g_memdup2(&c, sizeof(c)));
         }
@@ -170,10 +170,14 @@ static int read_objects(sd_bus_message *message, GPtrArray *targets) {
         return r;
 }
 
+static void free_element(void *p) {
+        target_free(p);
+}
+
 int targets_load(sd_bus *bus, GPtrArray **ret) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        g_autoptr(GPtrArray) targets = g_ptr_array_new_with_free_func((GDestroyNotify) target_free);
+        g_autoptr(GPtrArray) targets = g_ptr_array_new_with_free_func(free_element);
         int r;
 
         r = sd_bus_call_method(bus, DEPUTYD_BUS_NAME, DEPUTYD_BUS_PATH, "org.freedesktop.DBus.ObjectManager",

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +55,7 @@ bool terminal_has_colours(void) {
         e = getenv("SYSTEMD_COLORS");
         if (e && *e)
                 colours = strcmp(e, "0") != 0 && strcmp(e, "no") != 0 && strcmp(e, "false") != 0 &&
-                                terminal_is_tty();
+                          terminal_is_tty();
         else {
                 const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
 
@@ -66,16 +67,20 @@ bool terminal_has_colours(void) {
 
 const char *style(Style which) {
         static const char *const sequences[] = {
-                [STYLE_NORMAL] = "\033[0m",   [STYLE_BOLD] = "\033[1m",     [STYLE_DIM] = "\033[2m",
-                [STYLE_RED] = "\033[1;31m", [STYLE_GREEN] = "\033[1;32m", [STYLE_YELLOW] = "\033[1;33m",
+                [STYLE_NORMAL] = "\033[0m",
+                [STYLE_BOLD] = "\033[1m",
+                [STYLE_DIM] = "\033[2m",
+                [STYLE_RED] = "\033[1;31m",
+                [STYLE_GREEN] = "\033[1;32m",
+                [STYLE_YELLOW] = "\033[1;33m",
         };
 
         return terminal_has_colours() ? sequences[which] : "";
 }
 
 /* In the child: becomes the pager that the user has chosen, or the first that there is. As root, less is held
- * to its secure mode unless $SYSTEMD_PAGERSECURE says otherwise: it could run commands on behalf of whoever has
- * called us through sudo. */
+ * to its secure mode unless $SYSTEMD_PAGERSECURE says otherwise: it could run commands on behalf of whoever
+ * has called us through sudo. */
 static _Noreturn void exec_pager(const char *command) {
         const char *less = getenv("SYSTEMD_LESS"), *secure = getenv("SYSTEMD_PAGERSECURE");
 

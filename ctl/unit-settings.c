@@ -36,8 +36,10 @@ static ExecFlags flags_from_strv(char **names) {
                 const char *name;
                 ExecFlags flag;
         } known[] = {
-                { "ignore-failure", EXEC_IGNORE_FAILURE }, { "no-env-expand", EXEC_NO_ENV_EXPAND },
-                { "privileged", EXEC_PRIVILEGED },         { "no-setuid", EXEC_NO_SETUID },
+                { "ignore-failure", EXEC_IGNORE_FAILURE },
+                { "no-env-expand", EXEC_NO_ENV_EXPAND },
+                { "privileged", EXEC_PRIVILEGED },
+                { "no-setuid", EXEC_NO_SETUID },
                 { "ambient", EXEC_AMBIENT },
         };
         ExecFlags flags = 0;
@@ -208,8 +210,8 @@ int systemd_reload(sd_bus *bus, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
         int r;
 
-        r = sd_bus_message_new_method_call(bus, &message, SYSTEMD_BUS_NAME, SYSTEMD_BUS_PATH, SYSTEMD_MANAGER,
-                        "Reload");
+        r = sd_bus_message_new_method_call(
+                        bus, &message, SYSTEMD_BUS_NAME, SYSTEMD_BUS_PATH, SYSTEMD_MANAGER, "Reload");
         if (r < 0)
                 return r;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What PID 1 knows of a unit and deputyctl needs to enable or to judge it: see org.freedesktop.systemd1(5). */
+/* What PID 1 knows of a unit and deputyctl needs to enable or to judge it: see org.freedesktop.systemd1(5).
+ */
 
 #include "ctl/bus.h"
 #include "ctl/exec-line.h"

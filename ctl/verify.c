@@ -54,7 +54,8 @@ static int verify_unit(sd_bus *bus, const char *argument, GPtrArray *findings) {
                 g_autofree char *sentence = bus_error_sentence(&error, r);
 
                 findings_add(findings, LOG_WARNING, policy->unit,
-                                g_strdup_printf("systemd can't be asked for its settings: %s", sentence), NULL);
+                                g_strdup_printf("systemd can't be asked for its settings: %s", sentence),
+                                NULL);
                 return 0;
         }
 

@@ -357,12 +357,27 @@ static Verdict act(
         return VERDICT_EMULATED;
 }
 
-/* Is the attribute ours to deal with? Whatever isn't lent and isn't privileged natively is none of our
- * business. */
-static bool name_is_privileged(const char *name) {
-        return strncmp(name, XATTR_TRUSTED_PREFIX, strlen(XATTR_TRUSTED_PREFIX)) == 0 ||
-               (strncmp(name, XATTR_SECURITY_PREFIX, strlen(XATTR_SECURITY_PREFIX)) == 0 &&
-                               strcmp(name, "security.capability") != 0);
+/* Whatever isn't lent and isn't privileged natively is none of our business. Neither is what a service
+ * manager tries on each cgroup that it makes and can do without: as refusals these would bury the ones that
+ * someone wants to hear of. */
+static bool name_is_asked_for(const char *name) {
+        static const char *const tried[] = {
+                "trusted.delegate",
+                "trusted.invocation_id",
+                "trusted.oomd_avoid",
+                "trusted.oomd_omit",
+                "trusted.survive_final_kill_signal",
+        };
+
+        if (strncmp(name, XATTR_TRUSTED_PREFIX, strlen(XATTR_TRUSTED_PREFIX)) != 0)
+                return strncmp(name, XATTR_SECURITY_PREFIX, strlen(XATTR_SECURITY_PREFIX)) == 0 &&
+                       strcmp(name, "security.capability") != 0;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(tried); i++)
+                if (strcmp(name, tried[i]) == 0)
+                        return false;
+
+        return true;
 }
 
 static Verdict xattr_handle(Request *request, int64_t *ret_result) {
@@ -384,7 +399,7 @@ static Verdict xattr_handle(Request *request, int64_t *ret_result) {
                 return VERDICT_CONTINUED;
 
         if (x.operation != OPERATION_LIST && !policy_allows_xattr(request->policy, x.name)) {
-                if (x.operation == OPERATION_GET || !name_is_privileged(x.name))
+                if (x.operation == OPERATION_GET || !name_is_asked_for(x.name))
                         return VERDICT_CONTINUED;
 
                 return refuse(request, &x, REASON_NAME_NOT_LENT, NULL);

@@ -6,9 +6,9 @@ namespace: what runs in it sees a real PID 1, journal, D-Bus and device cgroups,
 afterwards. Containers of the host (systemd-nspawn -U) live on an ext4 image, since idmapped mounts of an
 overlay file system work on new kernels only.
 
-Everything that must go away afterwards hangs on one process, systemd-nspawn: its mounts are in its own mount
-namespace, it's killed when its parent dies, and a record in /run/deputyd-test tells the next run what a killed
-one has left behind (the cgroup, the record itself).
+All processes of the host are in cgroups named after the test runner, all its mounts in a mount namespace of their
+own: killing those processes undoes everything. A record in /run/deputyd-test says which runners are alive, so that
+the next run can remove what a killed one has left behind.
 """
 
 import hashlib
@@ -107,33 +107,34 @@ def _own_cgroups():
     return found
 
 
-def _remove_cgroup(path):
-    if not path.is_dir():
-        return
-    for child in sorted((p for p in path.rglob("*") if p.is_dir()), key=lambda p: len(p.parts), reverse=True):
-        _rmdir_patiently(child)
-    _rmdir_patiently(path)
-
-
-def _rmdir_patiently(path, seconds=3):
-    """A cgroup is busy until the last of its killed processes is reaped."""
-    end = time.monotonic() + seconds
-    while True:
+def _processes(cgroup):
+    pids = []
+    for procs in cgroup.rglob("cgroup.procs"):
         try:
-            return path.rmdir()
-        except FileNotFoundError:
-            return None
-        except OSError:
-            if time.monotonic() > end:
-                return None
+            pids += [int(pid) for pid in procs.read_text().split()]
+        except (OSError, ValueError):
+            pass
+    return [pid for pid in pids if pid != 0]
+
+
+def _remove_cgroup(path, seconds=10):
+    """Kills whatever is in a cgroup that we have made, and removes it. It's busy until the last process is reaped."""
+    end = time.monotonic() + seconds
+    while path.is_dir() and time.monotonic() < end:
+        for pid in _processes(path):
+            _kill(pid)
+        for child in sorted((p for p in path.rglob("*") if p.is_dir()), key=lambda p: len(p.parts), reverse=True):
+            _try_rmdir(child)
+        if not _try_rmdir(path):
             time.sleep(0.05)
 
 
-def _kill_host(nspawn_pid):
-    """Ends systemd-nspawn and the PID namespace of the host that it runs."""
-    for child in _children(nspawn_pid):
-        _kill(child)
-    _kill(nspawn_pid)
+def _try_rmdir(path):
+    try:
+        path.rmdir()
+        return True
+    except OSError:
+        return False
 
 
 def _kill(pid):
@@ -143,25 +144,28 @@ def _kill(pid):
         pass
 
 
+def _is_running(record):
+    """Does the test runner live that has written this record?"""
+    try:
+        pid, start_time = json.loads((record / "state.json").read_text())["owner"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return _start_time(pid) == start_time
+
+
 def clean_leftovers():
     """Removes what earlier runs have left whose test runner is dead; leaves those alone that still run."""
-    if not RECORDS.is_dir():
-        return
-    for record in RECORDS.iterdir():
-        try:
-            state = json.loads((record / "state.json").read_text())
-        except (OSError, ValueError):
-            state = {}
-        owner = state.get("owner")
-        if owner and _start_time(owner[0]) == owner[1]:
-            continue
-        nspawn = state.get("nspawn")
-        if nspawn and _start_time(nspawn[0]) == nspawn[1]:
-            _kill_host(nspawn[0])
-            time.sleep(0.3)
-        for cgroup in state.get("cgroups", []):
-            _remove_cgroup(Path(cgroup))
-        shutil.rmtree(record, ignore_errors=True)
+    running = set()
+    for record in RECORDS.iterdir() if RECORDS.is_dir() else ():
+        if _is_running(record):
+            running.add(record.name)
+    for parent in _own_cgroups():
+        for cgroup in parent.glob("deputyd-test-*"):
+            if cgroup.name.removeprefix("deputyd-test-") not in running:
+                _remove_cgroup(cgroup)
+    for record in RECORDS.iterdir() if RECORDS.is_dir() else ():
+        if record.name not in running:
+            shutil.rmtree(record, ignore_errors=True)
 
 
 def apt_mirror():
@@ -231,13 +235,12 @@ class Host:
         shutil.rmtree(self._record, ignore_errors=True)
         (self._record / "root").mkdir(parents=True)
         (self._record / "machines").mkdir()
+        (self._record / "state.json").write_text(json.dumps({"owner": [os.getpid(), _start_time(os.getpid())]}))
         self._make_image()
         self._cgroups = [cgroup / f"deputyd-test-{os.getpid()}" for cgroup in _own_cgroups()]
-        self._save_state()
         for cgroup in self._cgroups:
             cgroup.mkdir(exist_ok=True)
         self._start_nspawn()
-        self._save_state()
         self._find_init()
         self._wait_until_running()
 
@@ -246,14 +249,6 @@ class Host:
         with open(image, "wb") as f:
             f.truncate(8 << 30)
         subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", image], check=True, timeout=60)
-
-    def _save_state(self):
-        state = {
-            "owner": [os.getpid(), _start_time(os.getpid())],
-            "cgroups": [str(c) for c in self._cgroups],
-            "nspawn": [self.nspawn.pid, _start_time(self.nspawn.pid)] if self.nspawn else None,
-        }
-        (self._record / "state.json").write_text(json.dumps(state))
 
     def _start_nspawn(self):
         record = self._record
@@ -316,9 +311,10 @@ class Host:
         return self._log.decode(errors="replace") if self._log else ""
 
     def close(self):
+        if self.init:
+            _kill(self.init)  # and its PID namespace with it
         if self.nspawn:
-            if self.nspawn.poll() is None:
-                _kill_host(self.nspawn.pid)
+            self.nspawn.kill()
             self.nspawn.wait()
             self.nspawn = self.init = None
         for cgroup in self._cgroups:
@@ -355,12 +351,17 @@ class Host:
         """Runs a command as a transient service of the host and waits for it."""
         return self.run(self._systemd_run(argv, unit, properties, timeout), check, input, timeout + 10)
 
+    def unit_spawn(self, argv, unit=None, properties=(), timeout=300, **kwargs):
+        """Starts a command as a transient service of the host; its standard streams are pipes."""
+        return self.spawn(self._systemd_run(argv, unit, properties, timeout), timeout + 10, **kwargs)
+
     def _systemd_run(self, argv, unit, properties, timeout, extra=()):
         if isinstance(argv, str):
             argv = ["sh", "-ec", argv]
         prefix = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--service-type=exec", f"--property=RuntimeMaxSec={timeout}", *extra]
         prefix += [f"--unit={unit}"] if unit else []
-        return prefix + [f"--property={p}" for p in properties] + ["--", *argv]
+        # PID 1 replaces $ in commands.
+        return prefix + [f"--property={p}" for p in properties] + ["--", *(str(word).replace("$", "$$") for word in argv)]
 
     def write(self, path, text):
         self.run(["sh", "-c", 'mkdir -p "$(dirname "$1")" && cat >"$1"', "sh", path], input=text)
@@ -480,8 +481,11 @@ class Container:
         self.host.systemctl("stop", self.unit, check=False)
 
     def _command(self, argv, uid, properties, timeout):
-        extra = [f"--machine={self.name}"] + ([f"--uid={uid}"] if uid is not None else [])
-        return self.host._systemd_run(argv, None, properties, timeout, extra)
+        if isinstance(argv, str):
+            argv = ["sh", "-ec", argv]
+        if uid is not None:
+            argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *argv]
+        return self.host._systemd_run(argv, None, properties, timeout, [f"--machine={self.name}"])
 
     def run(self, argv, check=True, uid=None, properties=(), timeout=60, input=None):
         """Runs a command by the container's own service manager: it has the filter that the container has."""

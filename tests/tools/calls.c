@@ -330,14 +330,16 @@ static void write_file(const char *path, const char *text) {
 }
 
 static void enter_userns(void) {
-        char map[64];
+        char uid_map[64], gid_map[64];
 
-        snprintf(map, sizeof(map), "0 %u 1", geteuid());
+        snprintf(uid_map, sizeof(uid_map), "0 %u 1", geteuid());
+        snprintf(gid_map, sizeof(gid_map), "0 %u 1", getegid());
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* or /proc/self belongs to root after a change of uid */
         if (unshare(CLONE_NEWUSER) < 0)
                 die("unshare");
         write_file("/proc/self/setgroups", "deny");
-        write_file("/proc/self/uid_map", map);
-        write_file("/proc/self/gid_map", "0 0 1");
+        write_file("/proc/self/uid_map", uid_map);
+        write_file("/proc/self/gid_map", gid_map);
 }
 
 static void set_groups(char *list) {

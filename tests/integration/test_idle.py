@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What idle targets cost."""
+
+import subprocess
+import time
+
+TARGETS = 1000
+UNIT = "idle.service"
+POLICY = """
+[Intercept]
+SystemCalls=mknod
+AllowUsers=root
+IdleSec=1
+[Mknod]
+AllowDevice=c 1:3
+"""
+
+
+def memory(host, pid):
+    """Private memory of the process in KiB."""
+    rollup = host.read(f"/proc/{pid}/smaps_rollup")
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith(("Private_Clean:", "Private_Dirty:")))
+
+
+def processor_ticks(host, pid):
+    fields = host.read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def supervisors(host):
+    return len(host.run(["pgrep", "-f", "deputy-supervisor"], check=False).stdout.split())
+
+
+def test_a_thousand_idle_targets(host):
+    host.write(f"/etc/deputyd/policy.d/{UNIT}.d/50-test.conf", POLICY)
+    host.systemctl("start", "deputyd.service")
+    pid = host.pid_of()
+    before = memory(host, pid)
+    n_before = len(host.targets())
+    process = host.unit_spawn(["idle-targets", str(TARGETS)], UNIT, stdin=subprocess.PIPE,
+                              properties=["CapabilityBoundingSet=~CAP_MKNOD", "Environment=NOTIFY_SOCKET=/run/deputyd/notify", "TasksMax=infinity", "LimitNOFILE=8192"])
+    try:
+        begin = time.monotonic()
+        line = process.stdout.readline()
+        assert line == "ready\n", line + process.stderr.read()
+        assert time.monotonic() - begin < 60
+        assert len(host.targets()) == n_before + TARGETS
+        assert host.pid_of() == pid
+
+        each = (memory(host, pid) - before) / TARGETS
+        assert each <= 16, f"{each:.1f} KiB for each idle target"
+
+        host.wait_for(lambda: supervisors(host) == 0, 60, "supervisors to leave")
+        ticks = processor_ticks(host, pid)
+        time.sleep(5)
+        assert processor_ticks(host, pid) - ticks <= 2, "deputyd is busy although nobody calls"
+
+        for target in (0, 1, TARGETS // 2, TARGETS - 1):
+            process.stdin.write(f"{target}\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "+\n"
+
+        host.systemctl("restart", "deputyd.service", timeout=120)
+        assert len(host.targets()) == n_before + TARGETS
+        process.stdin.write("7\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "+\n"
+    finally:
+        process.stdin.close()
+        process.wait(60)
+    host.wait_for(lambda: len(host.targets()) == n_before, 60, "the targets to go")
+    host.run("rm -r /etc/deputyd/policy.d/idle.service.d")
