@@ -49,9 +49,10 @@ char *drop_in_path(const char *unit, bool runtime) {
         return g_strdup_printf("%s/systemd/system/%s.d/" DROP_IN_NAME, runtime ? "/run" : SYSCONFDIR, unit);
 }
 
+/* A name that sorts before what people write, so that their files may take away from the profile. */
 char *drop_in_link_path(const char *unit, const char *profile, bool runtime) {
         return g_strdup_printf(
-                        "%s/deputyd/policy.d/%s.d/%s.conf", runtime ? "/run" : SYSCONFDIR, unit, profile);
+                        "%s/deputyd/policy.d/%s.d/10-%s.conf", runtime ? "/run" : SYSCONFDIR, unit, profile);
 }
 
 static void read_link_line(const char *line, GPtrArray *links) {

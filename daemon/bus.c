@@ -5,7 +5,7 @@
 
 #include "basic/log.h"
 #include "daemon/bus.h"
-#include "daemon/limits.h"
+#include "daemon/daemon-limits.h"
 #include "daemon/log-control.h"
 #include "daemon/manager-bus.h"
 #include "daemon/target-bus.h"
@@ -62,7 +62,8 @@ static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error
 
         log_debug("The message bus has gone");
         sd_event_source_disable_unref(m->bus_source);
-        r = sd_event_add_time_relative(m->event, &m->bus_source, CLOCK_MONOTONIC, BUS_RETRY_USEC, 0, on_retry, m);
+        r = sd_event_add_time_relative(
+                        m->event, &m->bus_source, CLOCK_MONOTONIC, BUS_RETRY_USEC, 0, on_retry, m);
         if (r < 0)
                 (void) log_error_errno(r, "Failed to prepare to connect to the message bus again: %m");
 
@@ -88,8 +89,9 @@ static int add_objects(Manager *m) {
         if (r < 0)
                 return r;
 
-        return sd_bus_match_signal_async(m->bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
-                        "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, m);
+        return sd_bus_match_signal_async(m->bus, NULL, "org.freedesktop.DBus.Local",
+                        "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local", "Disconnected",
+                        on_disconnected, NULL, m);
 }
 
 int bus_start(Manager *m) {
@@ -124,8 +126,9 @@ int bus_start(Manager *m) {
         if (r < 0)
                 return r;
 
-        r = sd_bus_match_signal_async(m->bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
-                        "org.freedesktop.DBus.Local", "Connected", on_connected, NULL, m);
+        r = sd_bus_match_signal_async(m->bus, NULL, "org.freedesktop.DBus.Local",
+                        "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local", "Connected",
+                        on_connected, NULL, m);
         if (r < 0)
                 return r;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The connection to the message bus. It's nothing that calls of targets depend on: everything is asynchronous,
- * what a slow bus doesn't take is left out, and the daemon runs without one and connects when it comes. */
+/* The connection to the message bus. It's nothing that calls of targets depend on: everything is
+ * asynchronous, what a slow bus doesn't take is left out, and the daemon runs without one and connects when
+ * it comes. */
 
 #include "daemon/manager.h"
 

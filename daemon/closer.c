@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* close(2) of somebody else's file can take for ever: a FUSE file system is told of it and may not answer, a TCP
- * socket may linger, and a socket's queue may hold more of either. So whatever isn't known to be harmless is
- * closed by a child that shares our table of descriptors (CLONE_FILES) and nothing else. A child that's stuck is
- * in nobody's way, not even in ours when we exit; others go on with the rest of the queue.
+/* close(2) of somebody else's file can take for ever: a FUSE file system is told of it and may not answer, a
+ * TCP socket may linger, and a socket's queue may hold more of either. So whatever isn't known to be harmless
+ * is closed by a child that shares our table of descriptors (CLONE_FILES) and nothing else. A child that's
+ * stuck is in nobody's way, not even in ours when we exit; others go on with the rest of the queue.
  *
  * The queue is a ring in memory that we share with the children. We append, they take: each index is taken by
- * exactly one of them, before it's closed, so no number is closed twice even if we have reused it meanwhile. */
+ * exactly one of them, before it's closed, so no number is closed twice even if we have reused it meanwhile.
+ */
 
 #include <assert.h>
 #include <errno.h>
@@ -26,7 +27,7 @@
 #include "basic/fd.h"
 #include "basic/log.h"
 #include "daemon/closer.h"
-#include "daemon/limits.h"
+#include "daemon/daemon-limits.h"
 
 /* A child that takes nothing new for so long is taken as stuck, and another one started. */
 #define CLOSER_STUCK_USEC (500 * USEC_PER_MSEC)
@@ -40,7 +41,7 @@ struct CloserQueue {
 /* What the kernel calls it is never a path of a file system: those begin with a slash. */
 static bool closes_at_once(int fd) {
         static const char *const harmless[] = { "pipe:[", "anon_inode:seccomp notify", "anon_inode:[pidfd]",
-                                                "pidfd:[" };
+                "pidfd:[" };
         char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)], target[64] = "";
 
         snprintf(path, sizeof(path), "/proc/self/fd/%i", fd);

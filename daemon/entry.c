@@ -11,7 +11,8 @@
 #include "daemon/entry.h"
 #include "daemon/target.h"
 
-/* Opened at the first entry, and again when journald was restarted: a connected socket stays with the old one. */
+/* Opened at the first entry, and again when journald was restarted: a connected socket stays with the old
+ * one. */
 static int send_entry(Manager *m, const char *const *fields, size_t n) {
         int r = -ENOTCONN;
 
@@ -56,6 +57,9 @@ void entry_log(Manager *m, const Target *t, int level, const char *message_id, c
         g_ptr_array_add(all, g_strdup("SYSLOG_IDENTIFIER=deputyd"));
         g_ptr_array_add(all, g_strdup_printf("DEPUTYD_TARGET=%s", t->id));
         g_ptr_array_add(all, g_strdup_printf("DEPUTYD_UNIT=%s", t->policy->unit));
+        /* By this name "journalctl -u" finds what root says of a unit, also when the leader is dead. */
+        if (t->policy->unit[0])
+                g_ptr_array_add(all, g_strdup_printf("OBJECT_SYSTEMD_UNIT=%s", t->policy->unit));
         if (t->leader > 0)
                 g_ptr_array_add(all, g_strdup_printf("OBJECT_PID=%i", (int) t->leader));
         for (size_t i = 0; i < n_fields; i++)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Offer, listener, go: two messages from us, one from deputy-run. Both of ours fit into the socket's buffer of
- * anybody who plays by the rules, so neither is ever waited for; who has made the buffer smaller or filled it is
- * not served. Between them the conversation is one event source with a time-out.
+/* Offer, listener, go: two messages from us, one from deputy-run. Both of ours fit into the socket's buffer
+ * of anybody who plays by the rules, so neither is ever waited for; who has made the buffer smaller or filled
+ * it is not served. Between them the conversation is one event source with a time-out.
  *
- * By the time that "go" is sent, the listener is in the service manager's store: from the first call on, a crash
- * of ours loses nothing. */
+ * By the time that "go" is sent, the listener is in the service manager's store: from the first call on, a
+ * crash of ours loses nothing. */
 
 #include <assert.h>
 #include <errno.h>
@@ -18,7 +18,7 @@
 #include "basic/protocol.h"
 #include "daemon/handover.h"
 #include "daemon/intake.h"
-#include "daemon/limits.h"
+#include "daemon/daemon-limits.h"
 #include "daemon/store.h"
 #include "daemon/target.h"
 
@@ -58,7 +58,8 @@ static Handover *handover_free(Handover *h) {
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Handover, handover_free)
 
 static int send_offer(Handover *h, HandoverVerdict verdict, const char *message, const Filter *filter) {
-        size_t n = filter ? filter->n_insns : 0, size = sizeof(HandoverOffer) + n * sizeof(struct sock_filter);
+        size_t n = filter ? filter->n_insns : 0,
+               size = sizeof(HandoverOffer) + n * sizeof(struct sock_filter);
         g_autofree HandoverOffer *offer = g_malloc0(size);
 
         offer->magic = HANDOVER_MAGIC;
@@ -124,15 +125,19 @@ static void serve_listener(Handover *h, int listener) {
 
         r = target_new(h->manager, &parameters, &t);
         if (r < 0) {
-                (void) log_warning_errno(r, "Failed to serve process %i in %s: %m", (int) h->pid, h->policy->unit);
-                send_go(h, HANDOVER_REFUSE, r == -EUSERS ? "deputyd has as many targets as it takes" : "deputyd can't serve this listener");
+                (void) log_warning_errno(
+                                r, "Failed to serve process %i in %s: %m", (int) h->pid, h->policy->unit);
+                send_go(h, HANDOVER_REFUSE,
+                                r == -EUSERS ? "deputyd has as many targets as it takes"
+                                             : "deputyd can't serve this listener");
                 return;
         }
         TAKE_FD(fd);
 
         r = store_push_listener(t);
         if (r < 0)
-                (void) log_warning_errno(r, "Failed to keep the listener of target %s for a restart: %m", t->id);
+                (void) log_warning_errno(
+                                r, "Failed to keep the listener of target %s for a restart: %m", t->id);
 
         target_announce(t);
         send_go(h, HANDOVER_FILTER, NULL);
@@ -152,7 +157,8 @@ static void on_answer(Handover *h) {
                         log_debug("Process %i in %s broke the handover off", (int) h->pid, h->policy->unit);
                 intake_discard_fd(h->manager, h->uid, TAKE_FD(fd));
         } else if (answer.error != 0) {
-                g_autofree char *reason = g_strdup_printf("The filter could not be loaded: %s", g_strerror(ABS(answer.error)));
+                g_autofree char *reason = g_strdup_printf(
+                                "The filter could not be loaded: %s", g_strerror(ABS(answer.error)));
 
                 log_warning("Process %i in %s can't be served: %s", (int) h->pid, h->policy->unit, reason);
                 intake_discard_fd(h->manager, h->uid, TAKE_FD(fd));
@@ -160,7 +166,8 @@ static void on_answer(Handover *h) {
                 if (verdict_of_failure(h->policy) == HANDOVER_PASS)
                         show_without_filter(h, reason);
         } else if (fd < 0 || fd_is_seccomp_listener(fd) <= 0) {
-                log_warning("Process %i in %s handed over something that is no listener", (int) h->pid, h->policy->unit);
+                log_warning("Process %i in %s handed over something that is no listener", (int) h->pid,
+                                h->policy->unit);
                 intake_discard_fd(h->manager, h->uid, TAKE_FD(fd));
                 send_go(h, HANDOVER_REFUSE, "What was handed over is no listener");
         } else
@@ -194,12 +201,12 @@ static int watch(Handover *h) {
         if (r < 0)
                 return r;
 
-        return sd_event_add_time_relative(h->manager->event, &h->timeout, CLOCK_MONOTONIC, HANDOVER_TIMEOUT_USEC,
-                        USEC_PER_SEC, on_timeout, h);
+        return sd_event_add_time_relative(h->manager->event, &h->timeout, CLOCK_MONOTONIC,
+                        HANDOVER_TIMEOUT_USEC, USEC_PER_SEC, on_timeout, h);
 }
 
-/* Decides what the command gets. Return: 1 if a listener is to be expected, 0 if the conversation is over, or a
- * negative errno. */
+/* Decides what the command gets. Return: 1 if a listener is to be expected, 0 if the conversation is over, or
+ * a negative errno. */
 static int offer(Handover *h) {
         const UnitPolicy *p = h->policy;
         const Filter *filter = NULL;
@@ -210,7 +217,8 @@ static int offer(Handover *h) {
                 const char *message = p->error;
 
                 if (!p->unit[0])
-                        message = "The process is in no unit, so there's no policy for it. Use --unit=, --policy= or --profile=.";
+                        message = "The process is in no unit, so there's no policy for it. Use --unit=, "
+                                  "--policy= or --profile=.";
 
                 r = send_offer(h, verdict, message, NULL);
                 if (r >= 0 && verdict == HANDOVER_PASS)
@@ -220,7 +228,9 @@ static int offer(Handover *h) {
 
         r = manager_filter(h->manager, p->calls, &filter);
         if (r < 0) {
-                g_autofree char *message = g_strdup_printf("The policy of %s can't be compiled to a filter: %s", p->unit, g_strerror(-r));
+                g_autofree char *message =
+                                g_strdup_printf("The policy of %s can't be compiled to a filter: %s", p->unit,
+                                                g_strerror(-r));
 
                 log_error("%s", message);
                 r = send_offer(h, verdict_of_failure(p), message, NULL);
@@ -236,12 +246,14 @@ static int offer(Handover *h) {
 
 /* Is there room for one more? The filter isn't loaded yet: now is the time to say no. */
 static const char *full(const Manager *m, const UserAccount *user, const UnitPolicy *p) {
-        if (g_hash_table_size(m->handovers) > HANDOVERS_MAX || (user && user->n_handovers > HANDOVERS_PER_USER_MAX))
+        if (g_hash_table_size(m->handovers) > HANDOVERS_MAX ||
+                        (user && user->n_handovers > HANDOVERS_PER_USER_MAX))
                 return "deputyd is busy with as many handovers as it takes at once";
 
         if (g_hash_table_size(m->targets) + g_hash_table_size(m->handovers) > TARGETS_MAX ||
                         (user && (user->n_targets + user->n_handovers > TARGETS_PER_USER_MAX ||
-                                                 p->n_targets_untrusted + user->n_handovers > TARGETS_PER_UNIT_MAX ||
+                                                 p->n_targets_untrusted + user->n_handovers >
+                                                                 TARGETS_PER_UNIT_MAX ||
                                                  m->n_untrusted + user->n_handovers > TARGETS_UNTRUSTED_MAX)))
                 return "deputyd has as many targets as it takes";
 
@@ -298,7 +310,8 @@ void handover_start(Manager *m, int socket, HandoverSender *sender) {
         if (r > 0)
                 r = watch(h) < 0 ? -ENOMEM : 1;
         if (r < 0)
-                (void) log_debug_errno(r, "Failed to make process %i in %s an offer: %m", (int) h->pid, sender->unit);
+                (void) log_debug_errno(r, "Failed to make process %i in %s an offer: %m", (int) h->pid,
+                                sender->unit);
         if (r > 0)
                 g_steal_pointer(&h);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Newline-separated NAME=value assignments of which three decide the kind and one is an argument. The kinds
- * exclude each other, and a barrier must stand alone: it asks whether everything *before* it was processed. */
+ * exclude each other, and a barrier must stand alone: it asks whether everything *before* it was processed.
+ */
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Senders are untrusted, and whatever they send, it's read, understood or not, and its descriptors are closed.
- * Nothing that they do stops the reading: PID 1's own socket gives up after an unexpected error, ours can't.
+/* Senders are untrusted, and whatever they send, it's read, understood or not, and its descriptors are
+ * closed. Nothing that they do stops the reading: PID 1's own socket gives up after an unexpected error, ours
+ * can't.
  *
- * Datagrams are worked off in order and each of them completely, up to the entry in the service manager's store:
- * that's what a barrier asks for. */
+ * Datagrams are worked off in order and each of them completely, up to the entry in the service manager's
+ * store: that's what a barrier asks for. */
 
 #include <assert.h>
 #include <errno.h>
@@ -24,7 +25,7 @@
 #include "daemon/handover.h"
 #include "daemon/intake-message.h"
 #include "daemon/intake.h"
-#include "daemon/limits.h"
+#include "daemon/daemon-limits.h"
 #include "daemon/store.h"
 #include "daemon/target.h"
 #include "daemon/unit.h"
@@ -36,8 +37,8 @@
 #        define SCM_PIDFD 0x04
 #endif
 
-/* The most that the kernel attaches to one message (SCM_MAX_FD). All are taken and closed by us, in a way that
- * can't block; what the kernel drops for want of room, it closes in our name. */
+/* The most that the kernel attaches to one message (SCM_MAX_FD). All are taken and closed by us, in a way
+ * that can't block; what the kernel drops for want of room, it closes in our name. */
 #define DATAGRAM_FDS_MAX 253u
 
 typedef struct Datagram {
@@ -115,7 +116,7 @@ static int receive(Manager *m, Datagram *d) {
         union {
                 struct cmsghdr header;
                 char buffer[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int)) +
-                            CMSG_SPACE(DATAGRAM_FDS_MAX * sizeof(int))];
+                                CMSG_SPACE(DATAGRAM_FDS_MAX * sizeof(int))];
         } control;
         struct iovec iov = { .iov_base = d->data, .iov_len = NOTIFY_MESSAGE_MAX };
         struct msghdr message = {
@@ -237,7 +238,8 @@ static int on_third_party(Manager *m, Datagram *d) {
         pidfd = sender_pidfd(d);
         r = unit_of_process(d->credentials.pid, pidfd, &unit);
         if (r < 0)
-                (void) log_debug_errno(r, "Failed to find the unit of process %i: %m", (int) d->credentials.pid);
+                (void) log_debug_errno(
+                                r, "Failed to find the unit of process %i: %m", (int) d->credentials.pid);
 
         r = unit_policy_get(m, unit ?: "", &policy);
         if (r < 0)
@@ -249,8 +251,11 @@ static int on_third_party(Manager *m, Datagram *d) {
                 .leader_pidfd = -1,
                 .leader = d->credentials.pid,
                 .uid = d->credentials.uid,
-                /* The filter is there: without us its calls would fail, so it's served even if nothing is lent. */
-                .reason = unit ? NULL : "It's not known which unit it belongs to: the sender is in none, or was gone",
+                /* The filter is there: without us its calls would fail, so it's served even if nothing is
+                   lent. */
+                .reason = unit ? NULL
+                               : "It's not known which unit it belongs to: the sender is in none, or was "
+                                 "gone",
         };
 
         r = target_new(m, &parameters, &t);
@@ -264,7 +269,8 @@ static int on_third_party(Manager *m, Datagram *d) {
 
         r = store_push_listener(t);
         if (r < 0)
-                (void) log_warning_errno(r, "Failed to keep the listener of target %s for a restart: %m", t->id);
+                (void) log_warning_errno(
+                                r, "Failed to keep the listener of target %s for a restart: %m", t->id);
 
         target_announce(t);
         return 0;
@@ -299,8 +305,8 @@ static void complain(Manager *m, const Datagram *d, int error) {
         int pid = d->has_credentials ? (int) d->credentials.pid : 0;
         unsigned skipped;
 
-        (void) log_debug_errno(error, "Ignored a datagram of process %i (%zu bytes, %zu descriptors): %m", pid, d->size,
-                        d->n_fds);
+        (void) log_debug_errno(error, "Ignored a datagram of process %i (%zu bytes, %zu descriptors): %m",
+                        pid, d->size, d->n_fds);
 
         /* A barrier or READY=1 of a program that takes us for PID 1 is nothing to warn of. */
         if (error == -ENOMSG || !message_limit_pass(&m->intake_limit, &skipped))

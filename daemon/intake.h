@@ -9,6 +9,6 @@
  * Return: 0, or a negative errno (logged). */
 int intake_start(Manager *m, const char *path);
 
-/* Closes a descriptor that "uid" sent. What an untrusted user sends is never closed by the daemon itself unless
- * that can't block. */
+/* Closes a descriptor that "uid" sent. What an untrusted user sends is never closed by the daemon itself
+ * unless that can't block. */
 void intake_discard_fd(Manager *m, uid_t uid, int fd);

@@ -11,8 +11,8 @@ static int get_level(sd_bus *bus, const char *path, const char *interface, const
         return sd_bus_message_append(reply, "s", log_level_to_string(log_get_level()));
 }
 
-/* The bus lets nobody but root set a property of ours (org.deputyd1.conf). Asking for the sender's credentials
- * here would mean to wait for the bus. */
+/* The bus lets nobody but root set a property of ours (org.deputyd1.conf). Asking for the sender's
+ * credentials here would mean to wait for the bus. */
 static int set_level(sd_bus *bus, const char *path, const char *interface, const char *property,
                 sd_bus_message *value, void *userdata, sd_bus_error *error) {
         const char *name;

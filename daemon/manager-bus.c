@@ -97,7 +97,8 @@ static int get_target_by_pid(sd_bus_message *message, void *userdata, sd_bus_err
 
         t = manager_find_target_by_pid(m, (pid_t) pid);
         if (!t)
-                return sd_bus_error_setf(error, "org.deputyd1.NoTargetForPID", "Process %u belongs to no target", pid);
+                return sd_bus_error_setf(
+                                error, "org.deputyd1.NoTargetForPID", "Process %u belongs to no target", pid);
 
         return reply_target(message, t);
 }
@@ -114,7 +115,8 @@ static int get_target_by_unit(sd_bus_message *message, void *userdata, sd_bus_er
 
         t = manager_find_target_by_unit(m, unit);
         if (!t)
-                return sd_bus_error_setf(error, "org.deputyd1.NoTargetForUnit", "Unit '%s' has no target", unit);
+                return sd_bus_error_setf(
+                                error, "org.deputyd1.NoTargetForUnit", "Unit '%s' has no target", unit);
 
         return reply_target(message, t);
 }
@@ -126,7 +128,8 @@ static void on_reload_allowed(Manager *m, sd_bus_message *message, int allowed) 
                 manager_reload(m);
                 r = sd_bus_reply_method_return(message, NULL);
         } else if (allowed == -EPERM)
-                r = sd_bus_reply_method_errorf(message, "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
+                r = sd_bus_reply_method_errorf(message,
+                                "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
                                 "Reloading policies needs authentication");
         else
                 r = sd_bus_reply_method_errorf(message, SD_BUS_ERROR_ACCESS_DENIED,
@@ -140,7 +143,8 @@ static int reload(sd_bus_message *message, void *userdata, sd_bus_error *error) 
 
         r = polkit_check(userdata, message, RELOAD_ACTION, on_reload_allowed);
         if (r == -EBUSY)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_LIMITS_EXCEEDED, "Too many requests wait for an authorization");
+                return sd_bus_error_setf(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                                "Too many requests wait for an authorization");
 
         return r < 0 ? r : 1;
 }
@@ -150,15 +154,16 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Features", "as", get_features, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("NTargets", "u", get_n_targets, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_METHOD_WITH_ARGS("ListTargets", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sssso)", targets), list_targets,
-                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListTargets", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sssso)", targets),
+                        list_targets, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetTarget", SD_BUS_ARGS("s", id), SD_BUS_RESULT("o", object), get_target,
                         SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetTargetByPID", SD_BUS_ARGS("u", pid), SD_BUS_RESULT("o", object),
                         get_target_by_pid, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetTargetByUnit", SD_BUS_ARGS("s", unit), SD_BUS_RESULT("o", object),
                         get_target_by_unit, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, reload, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                        "Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, reload, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_SIGNAL_WITH_ARGS("TargetNew", SD_BUS_ARGS("s", id, "o", object), 0),
         SD_BUS_SIGNAL_WITH_ARGS("TargetRemoved", SD_BUS_ARGS("s", id, "o", object), 0),
         SD_BUS_VTABLE_END,

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Two questions, both asynchronous: the bus, who the sender is; if that's not root, polkit, whether he may. */
+/* Two questions, both asynchronous: the bus, who the sender is; if that's not root, polkit, whether he may.
+ */
 
 #include <errno.h>
 
 #include "basic/log.h"
-#include "daemon/limits.h"
+#include "daemon/daemon-limits.h"
 #include "daemon/polkit.h"
 
 /* As long as somebody may need to type a password. */
@@ -66,7 +67,8 @@ static int ask_polkit(PolkitQuery *q) {
         if (r >= 0)
                 r = sd_bus_message_append(request, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s",
                                 sd_bus_message_get_sender(q->message), q->action, 0,
-                                sd_bus_message_get_allow_interactive_authorization(q->message) > 0 ? 1 : 0, "");
+                                sd_bus_message_get_allow_interactive_authorization(q->message) > 0 ? 1 : 0,
+                                "");
         if (r >= 0)
                 r = sd_bus_call_async(q->manager->bus, &slot, request, on_decision, q, POLKIT_TIMEOUT_USEC);
         if (r >= 0) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* PID 1 hands stored descriptors back in any order, with their names in one environment variable of limited
- * length (limits.h). So names are a letter and a number in hex, "l3f" for a listener and "s3f" for the state of
- * the same target, and the file RUNTIME_DIRECTORY/targets/ID says which target the number stands for and what
- * else has to be known of it. PID 1 polls listeners itself and drops those whose last task is gone. */
+ * length (daemon-limits.h). So names are a letter and a number in hex, "l3f" for a listener and "s3f" for the state
+ * of the same target, and the file RUNTIME_DIRECTORY/targets/ID says which target the number stands for and
+ * what else has to be known of it. PID 1 polls listeners itself and drops those whose last task is gone. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 
 #include "basic/fd.h"
 #include "basic/log.h"
-#include "daemon/limits.h"
+#include "daemon/daemon-limits.h"
 #include "daemon/store.h"
 #include "daemon/target-supervisor.h"
 
@@ -69,7 +69,8 @@ int store_write_file(const Target *t) {
                 g_string_append_printf(text, "REASON=%s\n", t->reason);
         g_string_append_printf(text, "TIMESTAMP=%" G_GUINT64_FORMAT "\n", t->timestamp_usec);
 
-        if (!g_file_set_contents_full(path, text->str, (gssize) text->len, G_FILE_SET_CONTENTS_CONSISTENT, 0644, &error))
+        if (!g_file_set_contents_full(path, text->str, (gssize) text->len, G_FILE_SET_CONTENTS_CONSISTENT,
+                            0644, &error))
                 return log_warning_errno(EIO, "%s", error->message);
 
         return 0;
@@ -165,14 +166,16 @@ static int take_fds(Manager *m, GHashTable *stored) {
                 unsigned number;
                 char kind, rest;
 
-                if (strcmp(names[i], "notify") == 0 && m->notify_fd < 0 && sd_is_socket_unix(fd, SOCK_DGRAM, -1, NULL, 0) > 0)
+                if (strcmp(names[i], "notify") == 0 && m->notify_fd < 0 &&
+                                sd_is_socket_unix(fd, SOCK_DGRAM, -1, NULL, 0) > 0)
                         m->notify_fd = fd;
-                else if (sscanf(names[i], "%c%x%c", &kind, &number, &rest) == 2 && (kind == 'l' || kind == 's') &&
-                                number > 0 && number <= TARGETS_MAX &&
+                else if (sscanf(names[i], "%c%x%c", &kind, &number, &rest) == 2 &&
+                                (kind == 'l' || kind == 's') && number > 0 && number <= TARGETS_MAX &&
                                 (kind != 'l' || fd_is_seccomp_listener(fd) > 0))
                         stored_fds_add(stored, kind, number, fd);
                 else {
-                        log_warning("The service manager passes the unexpected descriptor '%s', which is dropped",
+                        log_warning("The service manager passes the unexpected descriptor '%s', which is "
+                                    "dropped",
                                         names[i]);
                         close_fd(fd);
                         pop(names[i]);
@@ -250,7 +253,8 @@ static void adopt_state(Target *t, int state_fd) {
         if (r > 0)
                 (void) supervisor_adopt_slots(t);
         else if (r < 0) {
-                (void) log_warning_errno(r, "The state of target %s can't be used, its counters start over: %m", t->id);
+                (void) log_warning_errno(r,
+                                "The state of target %s can't be used, its counters start over: %m", t->id);
                 t->state_fd = close_fd(t->state_fd);
         }
 }
@@ -380,7 +384,8 @@ int store_restore(Manager *m) {
                 if (is_target_id(entry->d_name)) {
                         r = restore_file(m, entry->d_name, stored);
                         if (r < 0)
-                                (void) log_warning_errno(r, "Failed to restore target %s from its file: %m", entry->d_name);
+                                (void) log_warning_errno(r, "Failed to restore target %s from its file: %m",
+                                                entry->d_name);
                 }
         (void) closedir(d);
 

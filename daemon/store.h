@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What outlives the daemon: listeners and state memfds in PID 1's descriptor store, and a small file per target
- * in the runtime directory that says what they belong to. */
+/* What outlives the daemon: listeners and state memfds in PID 1's descriptor store, and a small file per
+ * target in the runtime directory that says what they belong to. */
 
 #include "daemon/target.h"
 

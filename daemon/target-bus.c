@@ -126,8 +126,8 @@ static int append_counters(sd_bus_message *reply, CallId id, const CallCounters 
         if ((received | emulated | continued | refused | failed) == 0)
                 return 0;
 
-        return sd_bus_message_append(reply, "{s(ttttt)}", call_to_string(id), received, emulated, continued, refused,
-                        failed);
+        return sd_bus_message_append(reply, "{s(ttttt)}", call_to_string(id), received, emulated, continued,
+                        refused, failed);
 }
 
 static int get_counters(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -164,7 +164,8 @@ static int get_latency(sd_bus *bus, const char *path, const char *interface, con
                         nsec = target_state_latency_quantile(state, 0.99);
                 else
                         for (CallId id = 0; id < _CALL_MAX; id++) {
-                                uint64_t max = atomic_load_explicit(&state->calls[id].nsec_max, memory_order_relaxed);
+                                uint64_t max = atomic_load_explicit(
+                                                &state->calls[id].nsec_max, memory_order_relaxed);
 
                                 nsec = MAX(nsec, max);
                         }
@@ -230,7 +231,8 @@ static int find_object(sd_bus *bus, const char *path, const char *interface, voi
 }
 
 /* sd-bus frees the array and the strings with free(3). */
-static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *error) {
+static int enumerate(
+                sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *error) {
         Manager *m = userdata;
         char **nodes;
         GHashTableIter i;
@@ -253,7 +255,8 @@ static int enumerate(sd_bus *bus, const char *prefix, void *userdata, char ***re
 int target_bus_add(Manager *m) {
         int r;
 
-        r = sd_bus_add_fallback_vtable(m->bus, NULL, BUS_PATH_TARGET, TARGET_INTERFACE, target_vtable, find_object, m);
+        r = sd_bus_add_fallback_vtable(
+                        m->bus, NULL, BUS_PATH_TARGET, TARGET_INTERFACE, target_vtable, find_object, m);
         if (r < 0)
                 return r;
 
@@ -290,7 +293,8 @@ static void emit_changed(Target *t, const char *const *properties) {
                 return;
 
         path = target_bus_path(t);
-        (void) sd_bus_emit_properties_changed_strv(t->manager->bus, path, TARGET_INTERFACE, (char **) properties);
+        (void) sd_bus_emit_properties_changed_strv(
+                        t->manager->bus, path, TARGET_INTERFACE, (char **) properties);
 }
 
 void target_bus_changed(Target *t, const char *property) {
@@ -298,5 +302,6 @@ void target_bus_changed(Target *t, const char *property) {
 }
 
 void target_bus_policy_changed(Target *t) {
-        emit_changed(t, (const char *const[]){ "PolicyFiles", "PolicyError", "NeedsRestart", "Policy", NULL });
+        emit_changed(t, (const char *const[]){
+                                        "PolicyFiles", "PolicyError", "NeedsRestart", "Policy", NULL });
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Supervisors are started one at a time, the newest is the one that receives, and each writes what it has in hand
- * into its own slot of the shared state (target-state.h). From outside, that's enough to see whether one is stuck:
- * its slot has had the same notification for a while and the listener has more to read. Nobody has to answer us
- * for that, which matters, since a process that's stuck in the kernel answers nobody. */
+/* Supervisors are started one at a time, the newest is the one that receives, and each writes what it has in
+ * hand into its own slot of the shared state (target-state.h). From outside, that's enough to see whether one
+ * is stuck: its slot has had the same notification for a while and the listener has more to read. Nobody has
+ * to answer us for that, which matters, since a process that's stuck in the kernel answers nobody. */
 
 #include <assert.h>
 #include <errno.h>
@@ -22,15 +22,16 @@
 #include "basic/log.h"
 #include "basic/message-id.h"
 #include "daemon/entry.h"
-#include "daemon/limits.h"
+#include "daemon/daemon-limits.h"
 #include "daemon/store.h"
 #include "daemon/target-supervisor.h"
 #include "filter/filter.h"
 
 #define N_SUPERVISOR_FDS 4
 
-/* The child's side between vfork(2) and execve(2): it shares our memory, so it calls the kernel and nothing else.
- * The slot is marked with its pid before it can run, so that whatever becomes of it, the slot says whose it was. */
+/* The child's side between vfork(2) and execve(2): it shares our memory, so it calls the kernel and nothing
+ * else. The slot is marked with its pid before it can run, so that whatever becomes of it, the slot says
+ * whose it was. */
 static void exec_supervisor(const char *path, char *const *argv, char *const *environment, const int *fds,
                 _Atomic int32_t *owner, const struct rlimit *files) {
         struct sigaction ignore_no_more = { .sa_handler = SIG_DFL };
@@ -68,7 +69,7 @@ static pid_t spawn(Target *t, unsigned slot, const int *fds) {
         g_autofree char *unit_argument = g_strdup_printf("--unit=%s", t->policy->unit);
         g_autofree char *machine_argument = t->machine ? g_strdup_printf("--machine=%s", t->machine) : NULL;
         char *argv[] = { (char *) "deputy-supervisor", slot_argument, target_argument, unit_argument,
-                         machine_argument, NULL };
+                machine_argument, NULL };
         _Atomic int32_t *owner = &t->activity->state->slots[slot].owner;
         pid_t pid;
 
@@ -85,8 +86,8 @@ static pid_t spawn(Target *t, unsigned slot, const int *fds) {
         if (pid < 0)
                 return -errno;
         if (pid == 0)
-                exec_supervisor(t->manager->supervisor_path, argv, t->manager->supervisor_environment, fds, owner,
-                                &files);
+                exec_supervisor(t->manager->supervisor_path, argv, t->manager->supervisor_environment, fds,
+                                owner, &files);
 
         return pid;
 }
@@ -125,8 +126,9 @@ static uint64_t count_answered(const Target *t) {
         return n;
 }
 
-/* Supervisors die again and again, and no call gets through meanwhile: then the daemon answers instead. One that has
- * answered a call before it died doesn't count: whoever kills those all the time only makes them slow. */
+/* Supervisors die again and again, and no call gets through meanwhile: then the daemon answers instead. One
+ * that has answered a call before it died doesn't count: whoever kills those all the time only makes them
+ * slow. */
 static void count_crash(Target *t) {
         uint64_t now = now_monotonic_usec(), answered = count_answered(t);
 
@@ -141,7 +143,8 @@ static void count_crash(Target *t) {
 
         t->failed = true;
         entry_log(t->manager, t, LOG_ERR, MESSAGE_PASS_THROUGH, NULL, 0,
-                        "Supervisors of target %s (%s) crashed %u times, its calls are answered by OnFailure= from "
+                        "Supervisors of target %s (%s) crashed %u times, its calls are answered by "
+                        "OnFailure= from "
                         "now on. Try again with 'deputyctl reload'.",
                         t->id, t->policy->unit, t->n_crashes);
 }
@@ -178,11 +181,11 @@ static unsigned release_slots(Target *t, pid_t owner) {
 
 static void log_exit(const Target *t, const siginfo_t *info) {
         if (info->si_code == CLD_EXITED)
-                log_warning("Supervisor %i of target %s (%s) failed with exit status %i", (int) info->si_pid, t->id,
-                                t->policy->unit, info->si_status);
+                log_warning("Supervisor %i of target %s (%s) failed with exit status %i", (int) info->si_pid,
+                                t->id, t->policy->unit, info->si_status);
         else
-                log_warning("Supervisor %i of target %s (%s) was killed by signal %i", (int) info->si_pid, t->id,
-                                t->policy->unit, info->si_status);
+                log_warning("Supervisor %i of target %s (%s) was killed by signal %i", (int) info->si_pid,
+                                t->id, t->policy->unit, info->si_status);
 }
 
 static int on_child_exit(sd_event_source *source, const siginfo_t *info, void *userdata) {
@@ -200,7 +203,8 @@ static int on_child_exit(sd_event_source *source, const siginfo_t *info, void *u
         if (t->activity->receiver == s)
                 t->activity->receiver = NULL;
 
-        crashed = !s->killed && (info->si_code != CLD_EXITED || info->si_status != 0) && !t->manager->stopping;
+        crashed = !s->killed && (info->si_code != CLD_EXITED || info->si_status != 0) &&
+                  !t->manager->stopping;
         (void) release_slots(t, s->pid);
         supervisor_free(s);
 
@@ -225,7 +229,8 @@ static int ensure_state(Target *t) {
                 /* Before anybody can receive a call into it. */
                 r = store_push_state(t);
                 if (r < 0)
-                        (void) log_warning_errno(r, "Failed to keep the state of target %s for a restart: %m", t->id);
+                        (void) log_warning_errno(
+                                        r, "Failed to keep the state of target %s for a restart: %m", t->id);
         }
 
         r = target_map_state(t);
@@ -268,7 +273,8 @@ static int start(Target *t) {
         atomic_store(&state->stage, SLOT_RECEIVED);
         atomic_store_explicit(&t->activity->state->receiver, (uint32_t) slot, memory_order_release);
 
-        pid = spawn(t, (unsigned) slot, (const int[N_SUPERVISOR_FDS]){ t->listener, theirs, policy, t->state_fd });
+        pid = spawn(t, (unsigned) slot,
+                        (const int[N_SUPERVISOR_FDS]){ t->listener, theirs, policy, t->state_fd });
         if (pid < 0) {
                 atomic_store(&state->owner, 0);
                 return (int) pid;
@@ -297,7 +303,8 @@ static int start(Target *t) {
         t->activity->n_supervisors++;
         t->activity->receiver = s;
         t->activity->deaf_since_usec = 0;
-        log_debug("Started supervisor %i in slot %i for target %s (%s)", (int) pid, slot, t->id, t->policy->unit);
+        log_debug("Started supervisor %i in slot %i for target %s (%s)", (int) pid, slot, t->id,
+                        t->policy->unit);
         return 0;
 }
 
@@ -329,16 +336,18 @@ static void kill_supervisor(Supervisor *s) {
 static void time_out(Target *t, Supervisor *s, TargetSlot *slot, uint64_t usec) {
         struct seccomp_notif notification = slot->notification;
         CallId call = filter_resolve(notification.data.arch, notification.data.nr);
-        g_autofree char *call_field = g_strdup_printf("DEPUTYD_SYSCALL=%s", call >= 0 ? call_to_string(call) : "?");
+        g_autofree char *call_field =
+                        g_strdup_printf("DEPUTYD_SYSCALL=%s", call >= 0 ? call_to_string(call) : "?");
         g_autofree char *errno_field = g_strdup_printf("DEPUTYD_ERRNO=%i", t->policy->on_failure);
         g_autofree char *tid_field = g_strdup_printf("TID=%i", (int) notification.pid);
         const char *fields[] = { "DEPUTYD_REASON=timeout", "DEPUTYD_VERDICT=failed", call_field, errno_field,
-                                 tid_field };
+                tid_field };
 
         if (!s->killed)
                 kill_supervisor(s);
 
-        /* Done in the last moment, and the next one received: that one is served again when the process is reaped. */
+        /* Done in the last moment, and the next one received: that one is served again when the process is
+         * reaped. */
         if (slot->notification.id != notification.id)
                 return;
 
@@ -352,8 +361,8 @@ static void time_out(Target *t, Supervisor *s, TargetSlot *slot, uint64_t usec) 
                         usec / USEC_PER_SEC, (int) s->pid);
 }
 
-/* How long has the call in this slot been in the supervisor's hand? 0: there's none. (A call that waited in the
- * slot while there was no supervisor isn't held against the one that has it now.) */
+/* How long has the call in this slot been in the supervisor's hand? 0: there's none. (A call that waited in
+ * the slot while there was no supervisor isn't held against the one that has it now.) */
 static uint64_t in_hand_usec(const TargetSlot *slot, const Supervisor *s, uint64_t now) {
         uint64_t received = atomic_load_explicit(&slot->received_nsec, memory_order_acquire) / NSEC_PER_USEC;
 
@@ -381,8 +390,8 @@ static void check_timeouts(Target *t, uint64_t now) {
         }
 }
 
-/* Is a call waiting while the receiver has another in hand for too long, or doesn't receive at all? The former
- * gets company, the latter is replaced. */
+/* Is a call waiting while the receiver has another in hand for too long, or doesn't receive at all? The
+ * former gets company, the latter is replaced. */
 static void check_receiver(Target *t, uint64_t now) {
         TargetActivity *a = t->activity;
         struct pollfd p = { .fd = t->listener, .events = POLLIN };
@@ -410,7 +419,8 @@ static void check_receiver(Target *t, uint64_t now) {
                 a->deaf_since_usec = now;
                 a->deaf_last_call_nsec = last_call;
         } else if (now - a->deaf_since_usec > DEAF_USEC) {
-                log_warning("Supervisor %i of target %s (%s) doesn't receive the calls that wait for it and is killed",
+                log_warning("Supervisor %i of target %s (%s) doesn't receive the calls that wait for it and "
+                            "is killed",
                                 (int) a->receiver->pid, t->id, t->policy->unit);
                 kill_supervisor(a->receiver);
                 count_crash(t);
@@ -438,7 +448,8 @@ void supervisor_tell(Target *t, ControlType type, uint32_t value, int fd) {
 
                 r = send_fds(s->control, &message, sizeof(message), &fd, fd >= 0, MSG_DONTWAIT);
                 if (r < 0)
-                        (void) log_debug_errno(r, "Failed to send a message to supervisor %i: %m", (int) s->pid);
+                        (void) log_debug_errno(
+                                        r, "Failed to send a message to supervisor %i: %m", (int) s->pid);
         }
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A target's life. The one event source on its listener says two things: somebody waits (EPOLLIN), and the last
- * task with the filter is gone (EPOLLHUP). It's on exactly while no supervisor receives: the daemon then starts
- * one, or, for a target whose supervisors only crash, answers by itself. Receiving and answering touch nothing
- * of the target but the notification.
+/* A target's life. The one event source on its listener says two things: somebody waits (EPOLLIN), and the
+ * last task with the filter is gone (EPOLLHUP). It's on exactly while no supervisor receives: the daemon then
+ * starts one, or, for a target whose supervisors only crash, answers by itself. Receiving and answering touch
+ * nothing of the target but the notification.
  *
  * Errors that concern one target end here: an event handler that fails would be switched off, and the target
  * would hang for good. */
@@ -25,7 +25,7 @@
 #include "basic/log.h"
 #include "basic/message-id.h"
 #include "daemon/entry.h"
-#include "daemon/limits.h"
+#include "daemon/daemon-limits.h"
 #include "daemon/store.h"
 #include "daemon/target-bus.h"
 #include "daemon/target-supervisor.h"
@@ -123,8 +123,8 @@ void target_answer_failure(Target *t, const struct seccomp_notif *notification) 
                 atomic_fetch_add_explicit(&t->activity->state->calls[call].failed, 1, memory_order_relaxed);
 }
 
-/* Receives and answers what a failed target's caller asks. RECV ignores O_NONBLOCK and would wait if the caller
- * has gone since poll(2) saw it, so a timer that goes on ticking interrupts it. */
+/* Receives and answers what a failed target's caller asks. RECV ignores O_NONBLOCK and would wait if the
+ * caller has gone since poll(2) saw it, so a timer that goes on ticking interrupts it. */
 static int answer_one(Target *t) {
         static const struct itimerval guard = { { 0, RECEIVE_GUARD_USEC }, { 0, RECEIVE_GUARD_USEC } };
         static const struct itimerval off = {};
@@ -223,7 +223,8 @@ static int find_listener(Manager *m, int fd, unsigned *ret) {
                 else if (c == 2)
                         low = middle + 1;
                 else {
-                        log_debug("kcmp(2) doesn't work here: a listener that's handed over twice isn't noticed.");
+                        log_debug("kcmp(2) doesn't work here: a listener that's handed over twice isn't "
+                                  "noticed.");
                         m->kcmp_works = false;
                 }
         }
@@ -361,24 +362,24 @@ void target_announce(Target *t) {
                                 t->policy->unit[0] ? t->policy->unit : "no unit", (int) t->leader);
         if (error)
                 entry_log(t->manager, t, LOG_WARNING, MESSAGE_PASS_THROUGH, NULL, 0,
-                                "Target %s (%s) is pass-through, nothing is lent to it: %s", t->id, t->policy->unit,
-                                error);
+                                "Target %s (%s) is pass-through, nothing is lent to it: %s", t->id,
+                                t->policy->unit, error);
 
         target_bus_added(t);
 }
 
 void target_gone(Target *t) {
         if (t->listener >= 0)
-                entry_log(t->manager, t, LOG_INFO, MESSAGE_TARGET_GONE, NULL, 0,
-                                "Target %s (%s) is gone", t->id, t->policy->unit);
+                entry_log(t->manager, t, LOG_INFO, MESSAGE_TARGET_GONE, NULL, 0, "Target %s (%s) is gone",
+                                t->id, t->policy->unit);
 
         store_remove(t);
         target_bus_removed(t);
         target_free(t);
 }
 
-/* Serves what nobody is left for: a call that was in a dead supervisor's hand, or, with no slot free for a new
- * one, all of them by OnFailure=. */
+/* Serves what nobody is left for: a call that was in a dead supervisor's hand, or, with no slot free for a
+ * new one, all of them by OnFailure=. */
 void target_serve_orphans(Target *t) {
         bool orphans = false;
 
@@ -455,7 +456,8 @@ Target *target_free(Target *t) {
         g_hash_table_remove(t->manager->targets, t->id);
         g_hash_table_remove(t->manager->active, t);
         if (t->listener >= 0) {
-                if (find_listener(t->manager, t->listener, &position) > 0 && t->manager->listeners->pdata[position] == t)
+                if (find_listener(t->manager, t->listener, &position) > 0 &&
+                                t->manager->listeners->pdata[position] == t)
                         g_ptr_array_remove_index(t->manager->listeners, position);
                 else
                         g_ptr_array_remove(t->manager->listeners, t);

@@ -36,15 +36,15 @@ struct Target {
         Manager *manager;
         UnitPolicy *policy;
         char id[TARGET_ID_SIZE];
-        bool failed;            /* its supervisors crash: the daemon answers, until a reload */
-        bool calls_known;       /* no: a third party made the filter */
-        bool announced;         /* InterfacesAdded was sent */
-        uint8_t status_shown;   /* TargetStatus on the bus */
+        bool failed;          /* its supervisors crash: the daemon answers, until a reload */
+        bool calls_known;     /* no: a third party made the filter */
+        bool announced;       /* InterfacesAdded was sent */
+        uint8_t status_shown; /* TargetStatus on the bus */
         uint8_t n_crashes;
-        uint16_t store_number;  /* 0: nothing stored */
-        int listener;           /* -1: there's no filter */
-        int state_fd;           /* -1: no supervisor has run yet */
-        int leader_pidfd;       /* only if there's no listener */
+        uint16_t store_number; /* 0: nothing stored */
+        int listener;          /* -1: there's no filter */
+        int state_fd;          /* -1: no supervisor has run yet */
+        int leader_pidfd;      /* only if there's no listener */
         pid_t leader;
         uid_t uid;
         CallSet calls; /* those in the filter */
@@ -96,14 +96,15 @@ void target_find_machine(Target *t);
 /* Its unit's policy was loaded again. "changed": it's another one now. */
 void target_policy_reloaded(Target *t, bool changed);
 
-/* Brings the event source, the shared memory and what the bus shows in line with the supervisors there are. */
+/* Brings the event source, the shared memory and what the bus shows in line with the supervisors there are.
+ */
 void target_update(Target *t);
 
 /* Serves calls that were in the hand of a supervisor that's dead now. */
 void target_serve_orphans(Target *t);
 
-/* Maps the shared state if there's one. Return: 1 mapped (undo with target_unmap_state()), 0 there's none, or a
- * negative errno. */
+/* Maps the shared state if there's one. Return: 1 mapped (undo with target_unmap_state()), 0 there's none, or
+ * a negative errno. */
 int target_map_state(Target *t);
 void target_unmap_state(Target *t);
 

@@ -6,7 +6,7 @@
 
 #include "basic/log.h"
 #include "basic/target-state.h"
-#include "daemon/limits.h"
+#include "daemon/daemon-limits.h"
 #include "daemon/manager.h"
 #include "daemon/unit-policy.h"
 #include "daemon/unit.h"
@@ -104,7 +104,8 @@ int unit_policy_reload(UnitPolicy *p) {
         if (r < 0)
                 return r;
 
-        return old_calls != p->calls || strcmp(old_text, p->text) != 0 || g_strcmp0(old_error, p->error) != 0 ||
+        return old_calls != p->calls || strcmp(old_text, p->text) != 0 ||
+               g_strcmp0(old_error, p->error) != 0 ||
                !g_strv_equal((const char *const *) old_files, (const char *const *) p->files);
 }
 

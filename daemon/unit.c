@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* /proc/PID/cgroup is named by a number that may be another process by the time it's read: the pidfd that came
- * with the datagram is asked *after* the reading whether its process still lives, in which case the number was
- * its own all the time (sd_pid_get_unit(3), "subject to races"). */
+/* /proc/PID/cgroup is named by a number that may be another process by the time it's read: the pidfd that
+ * came with the datagram is asked *after* the reading whether its process still lives, in which case the
+ * number was its own all the time (sd_pid_get_unit(3), "subject to races"). */
 
 #include <errno.h>
 #include <fnmatch.h>
@@ -50,8 +50,8 @@ char *unit_machine(const char *unit) {
                 return g_strdup(target);
         }
 
-        /* nspawn isn't registered yet when deputy-run asks, but the shipped template says --machine=%i, which is
-         * the instance as it stands. */
+        /* nspawn isn't registered yet when deputy-run asks, but the shipped template says --machine=%i, which
+         * is the instance as it stands. */
         size = strlen(unit);
         if (!g_str_has_prefix(unit, prefix) || !g_str_has_suffix(unit, suffix) ||
                         size <= sizeof(prefix) - 1 + sizeof(suffix) - 1)
@@ -66,8 +66,10 @@ const char *unit_refused(const char *unit, const char *own) {
                 const char *reason;
         } refused[] = {
                 { "deputyd.service", "deputyd can't be its own target" },
-                { "dbus*.service", "deputyd talks to the message bus, which therefore can't wait for deputyd" },
-                { "systemd-journald*.service", "deputyd writes to the journal, which therefore can't wait for it" },
+                { "dbus*.service",
+                                "deputyd talks to the message bus, which therefore can't wait for deputyd" },
+                { "systemd-journald*.service",
+                                "deputyd writes to the journal, which therefore can't wait for it" },
                 { "init.scope", "deputyd's listeners are kept by PID 1, which therefore can't wait for it" },
         };
 

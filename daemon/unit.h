@@ -13,10 +13,10 @@
  * negative errno. */
 int unit_of_process(pid_t pid, int pidfd, char **ret);
 
-/* The machine that systemd-machined registered for the unit, else the instance of systemd-nspawn@NAME.service.
- * Return: a name (free with g_free()), or NULL. */
+/* The machine that systemd-machined registered for the unit, else the instance of
+ * systemd-nspawn@NAME.service. Return: a name (free with g_free()), or NULL. */
 char *unit_machine(const char *unit);
 
-/* Is this a unit that deputyd itself waits for (or is)? Its calls would wait for us while we wait for it, so it
- * can have no policy. "own" is our own unit, or NULL. Return: a reason for people, or NULL. */
+/* Is this a unit that deputyd itself waits for (or is)? Its calls would wait for us while we wait for it, so
+ * it can have no policy. "own" is our own unit, or NULL. Return: a reason for people, or NULL. */
 const char *unit_refused(const char *unit, const char *own);

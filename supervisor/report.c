@@ -98,8 +98,9 @@ static int send_entry(
         add_field(fields, "DEPUTYD_REASON", reason_to_string(request->reason));
         add_field(fields, "DEPUTYD_ARGUMENTS", request->arguments);
         add_field(fields, "DEPUTYD_HINT", request->hint);
-        /* journald adds OBJECT_SYSTEMD_UNIT= and more, so that "journalctl -u" of the target's unit shows the
-         * entry. */
+        /* "journalctl -u" of the target's unit shows what root says of it by this name. journald would add it
+         * itself, by OBJECT_PID=, but only if the process still lives when it comes to our entry. */
+        add_field(fields, "OBJECT_SYSTEMD_UNIT", report->unit);
         g_ptr_array_add(fields, g_strdup_printf("OBJECT_PID=%i",
                                                 (int) (request->caller.tgid > 0 ? request->caller.tgid
                                                                                 : request->caller.tid)));
@@ -125,6 +126,7 @@ static void send_dropped(Report *report) {
         add_field(fields, "SYSLOG_IDENTIFIER", "deputyd");
         add_field(fields, "DEPUTYD_TARGET", report->target);
         add_field(fields, "DEPUTYD_UNIT", report->unit);
+        add_field(fields, "OBJECT_SYSTEMD_UNIT", report->unit);
         g_ptr_array_add(fields, g_strdup_printf("DEPUTYD_DROPPED=%" G_GUINT64_FORMAT, report->n_dropped));
 
         if (journal_send(report->journal_fd, (const char *const *) fields->pdata, fields->len) >= 0)

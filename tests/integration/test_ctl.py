@@ -382,7 +382,7 @@ def test_nspawn_is_as_documented(host):
         text = host.read(drop_in(unit))
         assert "[Unit]\nRequires=deputyd.socket\nAfter=deputyd.socket\n\n[Service]\nExecStart=\nExecStart=/usr/bin/deputy-run -- systemd-nspawn " in text
         assert text.endswith("--machine=%i\n")
-        link = f"/etc/deputyd/policy.d/{unit}.d/docker.conf"
+        link = f"/etc/deputyd/policy.d/{unit}.d/10-docker.conf"
         assert host.run(["readlink", link]).stdout == "/usr/lib/deputyd/profiles/docker.conf\n"
         assert json.loads(host.run(["deputyctl", "policy", "--json=short", unit]).stdout)[0]["files"]
     finally:
@@ -398,7 +398,7 @@ def test_profiles_add_up_and_go(host, service):
     host.run(["deputyctl", "enable", unit, "--profile=docker"])
     host.run(["deputyctl", "enable", unit])
     host.run(["deputyctl", "enable", unit, "--profile=image-build"])
-    assert exists(host, f"{directory}/docker.conf")
+    assert exists(host, f"{directory}/10-docker.conf")
     done = host.run(["deputyctl", "disable", unit])
     # The admin's own file and link stay.
     assert host.run(["ls", directory]).stdout.split() == ["50-site.conf", "image-build.conf"]
@@ -416,10 +416,10 @@ def test_unknown_profile_lists_the_known(host, service):
 def test_dry_run_and_runtime(host, service):
     unit = service(oneshot([RECORD]))
     plan = host.run(["deputyctl", "enable", "--dry-run", "--profile=docker", unit]).stdout
-    assert drop_in(unit) in plan and "deputy-run -- /bin/sh" in plan and "docker.conf" in plan
+    assert drop_in(unit) in plan and "deputy-run -- /bin/sh" in plan and "10-docker.conf" in plan
     assert not exists(host, f"{UNITS}/{unit}.d") and not exists(host, f"/etc/deputyd/policy.d/{unit}.d")
     host.run(["deputyctl", "enable", "--runtime", "--profile=docker", unit])
-    assert exists(host, drop_in(unit, "/run")) and exists(host, f"/run/deputyd/policy.d/{unit}.d/docker.conf")
+    assert exists(host, drop_in(unit, "/run")) and exists(host, f"/run/deputyd/policy.d/{unit}.d/10-docker.conf")
     host.run(["deputyctl", "disable", "--dry-run", unit])
     assert exists(host, drop_in(unit, "/run"))
     host.run(["deputyctl", "disable", unit])

@@ -14,13 +14,14 @@ mkdir d d/sub ro full setgid acl owned group gone gone2 jail jail/in
 touch file; ln -s d link; ln -s loop loop; ln -s nowhere dangling; mkfifo fifo; ln -s file flink; ln -s "$D/d" abslink; ln -s ../../../../../../d jail/up
 mount -t tmpfs none ro; touch ro/f; mkdir ro/d; mount -o remount,bind,ro ro
 mount -t tmpfs -o nr_inodes=2 none full; touch full/a
+mkdir plain; mount -t ramfs none plain; touch plain/f
 chgrp 1003 setgid; chmod 2775 setgid
 setfacl -d -m u:1001:rw,m::rw acl
 chown 1000:1000 owned; chmod 700 owned
 chown 1002:1003 group; chmod 770 group
 """
 
-CLEAN = 'umount "$D/ro" "$D/full"; rm -rf "$D"'
+CLEAN = 'umount "$D/ro" "$D/full" "$D/plain"; rm -rf "$D"'
 
 # After each call: what was made, and away with it. All that the calls make begins with m or x.
 SHOW = r"""
@@ -157,7 +158,7 @@ XATTR = {
     "long path": ["setxattr", "@long:4096", N, "y", "0"],
     "long name in path": ["setxattr", "@long:256", N, "y", "0"],
     "read-only mount": ["setxattr", "ro/f", N, "y", "0"],
-    "file system without": ["setxattr", "/proc/self/status", N, "y", "0"],
+    "file system without": ["setxattr", "plain/f", N, "y", "0"],
     "through /proc/self/cwd": ["setxattr", "/proc/self/cwd/file", N + "proc", "y", "0"],
     "file of another user": ["setxattr", "owned", N, "y", "0"],
     "inside a directory that can't be entered": ["--drop=dac", "setxattr", "owned/x", N, "y", "0"],

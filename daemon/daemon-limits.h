@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Every resource of deputyd that somebody else controls has its limit here. "Untrusted" is whoever isn't uid 0
- * of the host: inner root of a container is such a sender. */
+/* Every resource of deputyd that somebody else controls has its limit here. "Untrusted" is whoever isn't uid
+ * 0 of the host: inner root of a container is such a sender. */
 
 #include <stdint.h>
 
