@@ -53,7 +53,10 @@ int install_path(const char *name, char **ret) {
 
         snprintf(candidate, sizeof(candidate), "%s/%s", PKGLIBDIR, name);
 found:
-        p = strdup(candidate);
+        /* Without "..", since it's shown to people; as it is if it doesn't exist. */
+        p = realpath(candidate, NULL);
+        if (!p)
+                p = strdup(candidate);
         if (!p)
                 return -ENOMEM;
 

@@ -148,8 +148,6 @@ void manager_reload(Manager *m) {
         gpointer p;
 
         (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_monotonic_usec());
-        log_info("Reloading policies");
-
         g_hash_table_iter_init(&i, m->unit_policies);
         while (g_hash_table_iter_next(&i, NULL, &p)) {
                 int r = unit_policy_reload(p);
@@ -167,18 +165,29 @@ void manager_reload(Manager *m) {
                 target_policy_reloaded(p, g_hash_table_contains(changed, ((Target *) p)->policy));
 
         (void) sd_notify(0, "READY=1");
+        log_info("Reloaded the policies of %u units, %u of them changed", g_hash_table_size(m->unit_policies),
+                        g_hash_table_size(changed));
+}
+
+/* A supervisor logs as we do, and needs nothing else of our environment. */
+static void make_supervisor_environment(Manager *m) {
+        const char *stream = getenv("JOURNAL_STREAM");
+        char **e = NULL;
+
+        e = g_environ_setenv(e, "SYSTEMD_LOG_LEVEL", log_level_to_string(log_get_level()), TRUE);
+        if (stream)
+                e = g_environ_setenv(e, "JOURNAL_STREAM", stream, TRUE);
+
+        g_strfreev(m->supervisor_environment);
+        m->supervisor_environment = e;
 }
 
 void manager_set_log_level(Manager *m, int level) {
         GHashTableIter i;
         gpointer p;
-        char **e;
 
         log_set_level(level);
-
-        e = g_environ_setenv(
-                        m->supervisor_environment, "SYSTEMD_LOG_LEVEL", log_level_to_string(level), TRUE);
-        m->supervisor_environment = e;
+        make_supervisor_environment(m);
 
         g_hash_table_iter_init(&i, m->active);
         while (g_hash_table_iter_next(&i, &p, NULL))
@@ -211,11 +220,16 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
         uint64_t now = now_monotonic_usec();
 
         for (GList *i = targets; i; i = i->next)
-                supervisor_check(i->data, now);
+                if (g_hash_table_contains(m->active, i->data))
+                        supervisor_check(i->data, now);
 
         if (g_hash_table_size(m->active) > 0)
                 arm(source, TICK_USEC);
         return 0;
+}
+
+static bool is_idle(const Manager *m) {
+        return m->exit_on_idle && g_hash_table_size(m->targets) == 0 && g_hash_table_size(m->handovers) == 0;
 }
 
 static void exit_idle(Manager *m) {
@@ -232,8 +246,7 @@ static int on_leave_timeout(sd_event_source *source, uint64_t usec, void *userda
                 log_warning("Target %s (%s) still has a call in hand, it will be served again",
                                 ((Target *) p)->id, ((Target *) p)->policy->unit);
 
-        return sd_event_exit(m->event,
-                        m->exit_on_idle && g_hash_table_size(m->targets) == 0 ? EXIT_STATUS_IDLE : 0);
+        return sd_event_exit(m->event, m->leaving_idle ? EXIT_STATUS_IDLE : EXIT_SUCCESS);
 }
 
 /* Without targets there's nothing to lose. New senders wake us again through the socket, the bus by our name.
@@ -241,11 +254,11 @@ static int on_leave_timeout(sd_event_source *source, uint64_t usec, void *userda
 static int on_idle(sd_event_source *source, uint64_t usec, void *userdata) {
         Manager *m = userdata;
 
-        if (m->stopping || g_hash_table_size(m->targets) > 0 || g_hash_table_size(m->handovers) > 0)
+        if (m->stopping || !is_idle(m))
                 return 0;
 
         log_debug("Nothing to do, exiting");
-        m->stopping = true;
+        m->stopping = m->leaving_idle = true;
         m->notify_source = sd_event_source_disable_unref(m->notify_source);
         (void) sd_notify(0, "STOPPING=1\nSTATUS=Idle, leaving.");
         arm(m->leave_source, LEAVE_TIMEOUT_USEC);
@@ -264,36 +277,28 @@ static int on_status(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 void manager_status_changed(Manager *m) {
+        /* The last supervisor has left. */
+        if (m->stopping) {
+                if (g_hash_table_size(m->active) == 0 && !m->leaving_idle)
+                        (void) sd_event_exit(m->event, EXIT_SUCCESS);
+                return;
+        }
+
         if (g_hash_table_size(m->active) > 0)
                 arm(m->tick_source, TICK_USEC);
 
         arm(m->status_source, STATUS_USEC);
 
-        if (!m->exit_on_idle)
-                return;
-        if (g_hash_table_size(m->targets) > 0)
-                (void) sd_event_source_set_enabled(m->idle_source, SD_EVENT_OFF);
-        else
+        if (is_idle(m))
                 arm(m->idle_source, IDLE_EXIT_USEC);
+        else
+                (void) sd_event_source_set_enabled(m->idle_source, SD_EVENT_OFF);
 }
 
 /* ---- Signals ---- */
 
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
         manager_reload(userdata);
-        return 0;
-}
-
-static bool all_have_left(Manager *m) {
-        return g_hash_table_size(m->active) == 0;
-}
-
-/* Runs before each wait of the loop once we're stopping: supervisors leave one by one. */
-static int on_stop_progress(sd_event_source *source, void *userdata) {
-        Manager *m = userdata;
-
-        if (all_have_left(m))
-                return sd_event_exit(m->event, 0);
         return 0;
 }
 
@@ -320,11 +325,9 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
                 supervisor_tell(p, CONTROL_LEAVE, 0, -1);
         }
 
-        if (all_have_left(m))
-                return sd_event_exit(m->event, 0);
-
         arm(m->leave_source, LEAVE_TIMEOUT_USEC);
-        return sd_event_add_post(m->event, NULL, on_stop_progress, m);
+        manager_status_changed(m);
+        return 0;
 }
 
 static void on_alarm(int signal_number) {
@@ -368,10 +371,7 @@ static void raise_file_limit(void) {
 }
 
 static int find_supervisor(Manager *m) {
-        static const char *const ours_alone[] = { "NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS",
-                "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC", "DEPUTYD_SUPERVISOR" };
         const char *path = getenv("DEPUTYD_SUPERVISOR");
-        char **e = g_get_environ();
         int r;
 
         if (path)
@@ -386,10 +386,7 @@ static int find_supervisor(Manager *m) {
                 (void) log_error_errno(errno, "%s can't be run, calls will be answered by OnFailure=: %m",
                                 m->supervisor_path);
 
-        for (size_t i = 0; i < G_N_ELEMENTS(ours_alone); i++)
-                e = g_environ_unsetenv(e, ours_alone[i]);
-        m->supervisor_environment =
-                        g_environ_setenv(e, "SYSTEMD_LOG_LEVEL", log_level_to_string(log_get_level()), TRUE);
+        make_supervisor_environment(m);
         return 0;
 }
 

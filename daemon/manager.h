@@ -56,6 +56,7 @@ typedef struct Manager {
         sd_event_source *idle_source;
         sd_event_source *leave_source;
         bool stopping;
+        bool leaving_idle; /* stopping since there's nothing to do */
         bool exit_on_idle;
 
         char *own_unit;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* PID 1 hands stored descriptors back in any order, with their names in one environment variable of limited
- * length (daemon-limits.h). So names are a letter and a number in hex, "l3f" for a listener and "s3f" for the state
- * of the same target, and the file RUNTIME_DIRECTORY/targets/ID says which target the number stands for and
- * what else has to be known of it. PID 1 polls listeners itself and drops those whose last task is gone. */
+ * length (daemon-limits.h). So names are a letter and a number in hex, "l3f" for a listener and "s3f" for the
+ * state of the same target, and the file RUNTIME_DIRECTORY/targets/ID says which target the number stands for
+ * and what else has to be known of it. PID 1 polls listeners itself and drops those whose last task is gone.
+ */
 
 #include <dirent.h>
 #include <errno.h>

@@ -116,13 +116,15 @@ static int mount_at(const char *directory) {
         return fd;
 }
 
-/* In a child: one call whose path, or whose memory, hangs. */
-static void call(const char *directory, bool hang_at_lookup) {
+/* In a child: one call whose path, or whose memory, hangs. The child doesn't keep the device open: it would then
+ * wait for itself for ever, since a file system goes when nobody has its device open any more. */
+static void call(int fuse_fd, const char *directory, bool hang_at_lookup) {
         char path[4096];
         const char *pointer = path;
         int r;
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(fuse_fd);
         snprintf(path, sizeof(path), "%s/file%s", directory, hang_at_lookup ? "/node" : "");
         if (!hang_at_lookup) {
                 int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -155,7 +157,7 @@ int main(int argc, char *argv[]) {
         hang_at_lookup = argv[1][0] == 'l';
         fd = mount_at(argv[2]);
         if (with_call && fork() == 0)
-                call(argv[2], hang_at_lookup);
+                call(fd, argv[2], hang_at_lookup);
         serve(fd, hang_at_lookup);
         return 0;
 }
