@@ -52,6 +52,7 @@ static Handover *handover_free(Handover *h) {
         intake_discard_fd(h->manager, h->uid, h->socket);
         close_fd(h->pidfd);
         unit_policy_unref(h->policy);
+        manager_status_changed(h->manager);
         g_free(h);
         return NULL;
 }

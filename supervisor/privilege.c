@@ -109,17 +109,20 @@ int privilege_raise(CapabilitySet set) {
         return wanted == current.effective ? 0 : capabilities_set(wanted, current.permitted);
 }
 
+static bool groups_are_current(const gid_t *groups, size_t n) {
+        return current.groups_known && current.n_groups == n &&
+               (n == 0 || memcmp(current.groups, groups, n * sizeof(gid_t)) == 0);
+}
+
 int privilege_take_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups, mode_t mask) {
-        if (!current.groups_known || current.n_groups != n_groups ||
-                        memcmp(current.groups, groups, n_groups * sizeof(gid_t)) != 0) {
+        if (!groups_are_current(groups, n_groups)) {
                 if (setgroups(n_groups, groups) < 0)
                         return -errno;
 
                 current.groups_known = n_groups <= G_N_ELEMENTS(current.groups);
-                if (current.groups_known) {
+                current.n_groups = n_groups;
+                if (current.groups_known && n_groups > 0)
                         memcpy(current.groups, groups, n_groups * sizeof(gid_t));
-                        current.n_groups = n_groups;
-                }
         }
 
         if (current.gid != gid) {

@@ -28,7 +28,7 @@ def processor_ticks(host, pid):
 
 
 def supervisors(host):
-    return len(host.run(["pgrep", "-f", "deputy-supervisor"], check=False).stdout.split())
+    return len(host.run(["pgrep", "-x", "deputy-supervis"], check=False).stdout.split())
 
 
 def test_a_thousand_idle_targets(host):

@@ -9,11 +9,13 @@ import pytest
 
 
 def kill_daemon(host):
-    host.run(["kill", "-9", str(host.pid_of())], check=False)
+    host.run(["kill", "-9", str(host.wait_for(host.pid_of, 5, "deputyd to kill"))])
 
 
 def kill_supervisor(host):
-    host.run(["pkill", "-9", "-x", "-f", ".*/deputy-supervisor .*"], check=False)
+    # Its name as the kernel has it, cut off after 15 characters. There may be none for a moment, but not often.
+    killed = host.wait_for(lambda: int(host.run(["pkill", "-9", "-c", "-x", "deputy-supervis"], check=False).stdout), 5, "a supervisor to kill")
+    assert killed >= 1
 
 
 def kill_both(host):

@@ -123,7 +123,7 @@ def test_odd_input(evil, what, call, error):
 def test_supervisor_keeps_no_descriptors_of_its_callers(evil):
     """A leak of one descriptor per call would show after thousands of calls."""
     def descriptors():
-        pids = evil.host.run(["pgrep", "-f", "deputy-supervisor"], check=False).stdout.split()
+        pids = evil.host.run(["pgrep", "-x", "deputy-supervis"], check=False).stdout.split()
         return sum(int(evil.host.run(f"ls /proc/{p}/fd | wc -l", check=False).stdout or 0) for p in pids)
     evil.run("mkdir -p /srv/leak; storm --seconds=1 --dir=/srv/leak; calls setxattr /srv trusted.overlay.x y 0 , mknod @null c 600 1:3 , mknod /none/x c 600 1:3")
     before = descriptors()
