@@ -290,6 +290,35 @@ static int on_listener(sd_event_source *source, int fd, uint32_t events, void *u
         return sd_event_exit(s->event, 0); /* EPOLLHUP: the last process with this filter is gone. */
 }
 
+/* Not armed anew with each call: when it fires, it asks when the last one was. */
+static int on_idle(sd_event_source *source, uint64_t usec, void *userdata);
+
+static void arm_idle_timer(Supervisor *s) {
+        int r;
+
+        if (s->control_fd < 0)
+                return; /* The embedded mode ends with the command. */
+
+        s->idle_source = sd_event_source_disable_unref(s->idle_source);
+        if (s->policy->idle_usec == UINT64_MAX)
+                return;
+
+        r = sd_event_add_time(s->event, &s->idle_source, CLOCK_MONOTONIC,
+                        s->last_call_usec + s->policy->idle_usec, 250 * 1000, on_idle, s);
+        if (r < 0) /* Staying for longer than asked does no harm. */
+                (void) log_warning_errno(r, "Failed to prepare to leave when nothing is asked: %m");
+}
+
+static int on_idle(sd_event_source *source, uint64_t usec, void *userdata) {
+        Supervisor *s = userdata;
+
+        if (s->last_call_usec + s->policy->idle_usec <= now_nsec(CLOCK_MONOTONIC) / 1000)
+                return sd_event_exit(s->event, 0);
+
+        arm_idle_timer(s);
+        return 0;
+}
+
 static void take_policy(Supervisor *s, int fd) {
         g_autofree char *text = NULL;
         Policy *policy = NULL;
@@ -306,6 +335,7 @@ static void take_policy(Supervisor *s, int fd) {
 
         policy_free(s->policy);
         s->policy = policy;
+        arm_idle_timer(s);
 
         /* What we gave up at the start doesn't come back. A fresh supervisor has what this policy needs. */
         if (supervisor_capabilities(policy) & ~s->capabilities)
@@ -336,21 +366,6 @@ static int on_control(sd_event_source *source, int fd, uint32_t events, void *us
                 log_set_level((int) message.value);
                 break;
         }
-
-        return 0;
-}
-
-/* Not armed anew with each call: it asks when the last one was. */
-static int on_idle(sd_event_source *source, uint64_t usec, void *userdata) {
-        Supervisor *s = userdata;
-        uint64_t due = s->last_call_usec + s->policy->idle_usec, now = now_nsec(CLOCK_MONOTONIC) / 1000;
-
-        if (due <= now)
-                return sd_event_exit(s->event, 0);
-
-        if (sd_event_source_set_time(source, due) < 0 ||
-                        sd_event_source_set_enabled(source, SD_EVENT_ONESHOT) < 0)
-                return sd_event_exit(s->event, -EIO);
 
         return 0;
 }
@@ -388,12 +403,7 @@ static int setup_loop(Supervisor *s) {
                         return r;
 
                 s->last_call_usec = now_nsec(CLOCK_MONOTONIC) / 1000;
-                if (s->policy->idle_usec != UINT64_MAX) {
-                        r = sd_event_add_time(s->event, &s->idle_source, CLOCK_MONOTONIC,
-                                        s->last_call_usec + s->policy->idle_usec, 250 * 1000, on_idle, s);
-                        if (r < 0)
-                                return r;
-                }
+                arm_idle_timer(s);
         }
 
         return 0;

@@ -380,7 +380,7 @@ def test_nspawn_is_as_documented(host):
     try:
         host.run(["deputyctl", "enable", unit, "--profile=docker"])
         text = host.read(drop_in(unit))
-        assert "[Unit]\nRequires=deputyd.socket\nAfter=deputyd.socket\n\n[Service]\nExecStart=\nExecStart=/usr/bin/deputy-run -- systemd-nspawn " in text
+        assert "[Unit]\nRequires=deputyd.socket\nAfter=deputyd.socket deputyd.service\n\n[Service]\nExecStart=\nExecStart=/usr/bin/deputy-run -- systemd-nspawn " in text
         assert text.endswith("--machine=%i\n")
         link = f"/etc/deputyd/policy.d/{unit}.d/10-docker.conf"
         assert host.run(["readlink", link]).stdout == "/usr/lib/deputyd/profiles/docker.conf\n"

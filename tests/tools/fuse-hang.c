@@ -116,8 +116,8 @@ static int mount_at(const char *directory) {
         return fd;
 }
 
-/* In a child: one call whose path, or whose memory, hangs. The child doesn't keep the device open: it would then
- * wait for itself for ever, since a file system goes when nobody has its device open any more. */
+/* In a child: one call whose path, or whose memory, hangs. The child doesn't keep the device open: it would
+ * then wait for itself for ever, since a file system goes when nobody has its device open any more. */
 static void call(int fuse_fd, const char *directory, bool hang_at_lookup) {
         char path[4096];
         const char *pointer = path;

@@ -156,8 +156,6 @@ int main(int argc, char *argv[]) {
                         return 1;
                 printf("%c\n", byte);
                 fflush(stdout);
-                if (read(children[i].from, &byte, 1) != 1) /* ready again */
-                        return 1;
         }
         return 0;
 }
