@@ -430,60 +430,57 @@ int caller_open_cwd(Caller *caller) {
         return fd < 0 ? gone_or(errno) : fd;
 }
 
-/* The fd and fdinfo directories belong to the caller and are closed to all else: they're looked into with
- * CAP_DAC_READ_SEARCH. By now the kernel has checked our right to look at the process itself (ptrace access).
- */
-static int open_private_entry(const Caller *caller, const char *name, int flags) {
-        int fd, r;
+static int read_open_flags(const Caller *caller, int fd, int *ret) {
+        char name[sizeof("fdinfo/") + 3 * sizeof(int)], text[256];
+        _cleanup_close_ int info = -1;
+        const char *p;
+        ssize_t n;
 
-        r = privilege_raise(CAPABILITY_BIT(CAP_DAC_READ_SEARCH));
-        if (r < 0)
-                return r;
+        snprintf(name, sizeof(name), "fdinfo/%i", fd);
+        info = openat(caller->proc_fd, name, O_RDONLY | O_CLOEXEC);
+        if (info < 0)
+                return errno == ENOENT ? -EBADF : gone_or(errno);
 
-        fd = openat(caller->proc_fd, name, flags | O_CLOEXEC);
-        if (fd < 0)
-                fd = -errno;
+        n = read(info, text, sizeof(text) - 1);
+        if (n < 0)
+                return gone_or(errno);
+        text[n] = 0;
 
-        r = privilege_raise(0);
-        if (r < 0) {
-                close_fd(fd);
-                return r;
-        }
-
-        return fd;
+        p = strstr(text, "flags:");
+        if (!p)
+                return -EBADMSG;
+        *ret = (int) strtoul(p + strlen("flags:"), NULL, 8);
+        return 0;
 }
 
 int caller_open_fd(Caller *caller, int fd, int *ret_flags) {
-        char name[sizeof("fdinfo/") + 3 * sizeof(int)], text[256];
-        _cleanup_close_ int opened = -1, info = -1;
-        const char *p;
-        ssize_t n;
+        char name[sizeof("fd/") + 3 * sizeof(int)];
+        int opened, r;
 
         if (fd < 0)
                 return -EBADF;
 
+        /* The fd and fdinfo directories belong to the caller and are closed to all else: they're looked into
+         * with CAP_DAC_READ_SEARCH. Our right to look at the process itself (ptrace access) is checked all
+         * the same. */
+        r = privilege_raise(CAPABILITY_BIT(CAP_DAC_READ_SEARCH));
+        if (r < 0)
+                return r;
+
         snprintf(name, sizeof(name), "fd/%i", fd);
-        opened = open_private_entry(caller, name, O_PATH);
+        opened = openat(caller->proc_fd, name, O_PATH | O_CLOEXEC);
         if (opened < 0)
-                return opened == -ENOENT ? -EBADF : gone_or(-opened);
+                opened = errno == ENOENT ? -EBADF : gone_or(errno);
 
-        if (ret_flags) {
-                snprintf(name, sizeof(name), "fdinfo/%i", fd);
-                info = open_private_entry(caller, name, O_RDONLY);
-                if (info < 0)
-                        return info == -ENOENT ? -EBADF : gone_or(-info);
-
-                n = read(info, text, sizeof(text) - 1);
-                if (n < 0)
-                        return gone_or(errno);
-                text[n] = 0;
-                p = strstr(text, "flags:");
-                if (!p)
-                        return -EBADMSG;
-                *ret_flags = (int) strtoul(p + strlen("flags:"), NULL, 8);
+        r = opened >= 0 && ret_flags ? read_open_flags(caller, fd, ret_flags) : 0;
+        if (privilege_raise(0) < 0)
+                r = -EPERM;
+        if (opened >= 0 && r < 0) {
+                close_fd(opened);
+                return r;
         }
 
-        return TAKE_FD(opened);
+        return opened;
 }
 
 int caller_open_namespace(Caller *caller, const char *name) {
@@ -510,12 +507,31 @@ int caller_read(const Caller *caller, uint64_t address, void *buffer, size_t siz
         return (size_t) n == size ? 0 : -EFAULT;
 }
 
+int caller_read_both(const Caller *caller, uint64_t address_a, void *a, size_t size_a, uint64_t address_b,
+                void *b, size_t size_b) {
+        struct iovec local[] = { { a, size_a }, { b, size_b } };
+        struct iovec remote[] = {
+                { (void *) (uintptr_t) address_a, size_a },
+                { (void *) (uintptr_t) address_b, size_b },
+        };
+        ssize_t n = process_vm_readv(caller->tid, local, 2, remote, 2, 0);
+
+        if (n < 0)
+                return gone_or(errno);
+
+        return (size_t) n == size_a + size_b ? 0 : -EFAULT;
+}
+
+size_t caller_page_rest(uint64_t address) {
+        return page_size - (address & (page_size - 1));
+}
+
 ssize_t caller_read_string(const Caller *caller, uint64_t address, char *buffer, size_t size) {
         size_t done = 0;
 
         /* Up to the end of a page at a time: what lies behind the string may not be mapped. */
         while (done < size) {
-                size_t step = page_size - ((address + done) & (page_size - 1));
+                size_t step = caller_page_rest(address + done);
                 const char *end;
                 int r;
 

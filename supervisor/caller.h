@@ -122,6 +122,13 @@ int caller_read(const Caller *caller, uint64_t address, void *buffer, size_t siz
  * that many bytes; -EFAULT; as above. */
 ssize_t caller_read_string(const Caller *caller, uint64_t address, char *buffer, size_t size);
 
+/* Copies two pieces of memory with one system call. Return: 0 if all of both was read; else a negative errno,
+ * which doesn't say what is amiss: read each by itself to know. */
+int caller_read_both(const Caller *caller, uint64_t address_a, void *a, size_t size_a, uint64_t address_b,
+                void *b, size_t size_b);
+/* How many bytes from this address to the end of its page: so many can be read if the first can. */
+size_t caller_page_rest(uint64_t address);
+
 /* Prepares to write to the caller's memory: to be called before caller_verify(), as the descriptor pins the
  * memory of now, which another image can't get hold of by execve(2). Return: 0 or a negative errno. */
 int caller_open_memory(Caller *caller);

@@ -80,6 +80,7 @@ typedef struct XattrRequest {
         uint64_t value_address; /* of the value, or of the list */
         uint64_t size;
         int flags; /* XATTR_CREATE, XATTR_REPLACE */
+        bool value_read;
         char name[XATTR_NAME_MAX + 1];
 } XattrRequest;
 
@@ -165,6 +166,20 @@ static int read_arguments(const Request *request, XattrRequest *x) {
         return 0;
 }
 
+/* The usual case, a short name and a short value, in one go. Return: did it work? */
+static bool read_small(const Request *request, XattrRequest *x) {
+        size_t name_size = MIN(sizeof(x->name), caller_page_rest(x->name_address));
+
+        if (x->operation != OPERATION_SET || x->size == 0 || x->size > 256)
+                return false;
+        if (caller_read_both(&request->caller, x->name_address, x->name, name_size, x->value_address,
+                            value_buffer, x->size) < 0)
+                return false;
+
+        x->value_read = memchr(x->name, 0, name_size);
+        return x->value_read;
+}
+
 /* Reads the name, and for a change whatever the kernel checks before it looks for the object. Return: 0 or
  * the caller's errno. */
 static int read_name(const Request *request, XattrRequest *x) {
@@ -175,6 +190,9 @@ static int read_name(const Request *request, XattrRequest *x) {
         if (x->operation == OPERATION_SET && (x->flags & ~(XATTR_CREATE | XATTR_REPLACE)))
                 return -EINVAL;
 
+        if (read_small(request, x))
+                return x->name[0] ? 0 : -ERANGE;
+
         n = caller_read_string(&request->caller, x->name_address, x->name, sizeof(x->name));
         if (n == -ENAMETOOLONG || n == 0)
                 return -ERANGE;
@@ -183,7 +201,7 @@ static int read_name(const Request *request, XattrRequest *x) {
 }
 
 static int read_value(const Request *request, const XattrRequest *x) {
-        if (x->operation != OPERATION_SET)
+        if (x->operation != OPERATION_SET || x->value_read)
                 return 0;
         if (x->size > XATTR_SIZE_MAX)
                 return -E2BIG;

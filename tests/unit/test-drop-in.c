@@ -36,9 +36,10 @@ Test(drop_in, is_as_documented) {
         g_ptr_array_add(lines, "/usr/bin/deputy-run -- /bin/a");
         g_ptr_array_add(lines, "-/usr/bin/deputy-run -- /bin/b");
         text = drop_in_compose(lines, links);
-        cr_assert(g_str_has_suffix(text, "\n[Unit]\nRequires=deputyd.socket\nAfter=deputyd.socket\n"
-                                         "\n[Service]\nExecStart=\nExecStart=/usr/bin/deputy-run -- /bin/a\n"
-                                         "ExecStart=-/usr/bin/deputy-run -- /bin/b\n"),
+        cr_assert(g_str_has_suffix(text,
+                                  "\n[Unit]\nRequires=deputyd.socket\nAfter=deputyd.socket deputyd.service\n"
+                                  "\n[Service]\nExecStart=\nExecStart=/usr/bin/deputy-run -- /bin/a\n"
+                                  "ExecStart=-/usr/bin/deputy-run -- /bin/b\n"),
                         "%s", text);
 }
 
