@@ -20,8 +20,7 @@ demo:
 	tests/demo
 
 bench: all
-	@test -x bench/run || { echo "bench/run isn't there yet" >&2; exit 1; }
-	bench/run --build=$(BUILD)
+	bench/run --build-dir=$(BUILD) --write
 
 install: all
 	DESTDIR="$(DESTDIR)" meson install -C $(BUILD) --no-rebuild

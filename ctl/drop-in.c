@@ -110,7 +110,8 @@ char *drop_in_compose(const GPtrArray *lines, const GPtrArray *links) {
                 g_string_append_printf(text, LINK "%s" ARROW "%s\n", link->path, link->target);
         }
 
-        /* After the service too: at shutdown the unit then stops first, while its calls are still answered. */
+        /* After the service too: at shutdown the unit then stops first, while its calls are still answered.
+         */
         g_string_append(text, "[Unit]\nRequires=deputyd.socket\nAfter=deputyd.socket deputyd.service\n");
         if (lines->len > 0)
                 g_string_append(text, "\n[Service]\nExecStart=\n");

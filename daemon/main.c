@@ -21,10 +21,10 @@ static void help(void) {
                "Started by deputyd.socket; by hand only for tests.\n\n"
                "  -h --help              Show this help\n"
                "     --version           Show the version\n"
-               "     --log-level=LEVEL   Log up to LEVEL (emerg, alert, crit, err, warning, notice, info, "
-               "debug)\n"
-               "     --socket=PATH       Listen on PATH unless the service manager passes a socket\n"
-               "                         (default: %s)\n"
+               "     --log-level=LEVEL   Log up to LEVEL (emerg, alert, crit, err, warning,\n"
+               "                         notice, info, debug)\n"
+               "     --socket=PATH       Listen on PATH unless the service manager passes\n"
+               "                         a socket (default: %s)\n"
                "     --no-bus            Don't connect to D-Bus\n\n"
                "See deputyd(8), deputy-run(1), deputyctl(1).\n",
                         NOTIFY_SOCKET_PATH);

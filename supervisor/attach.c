@@ -36,10 +36,10 @@ static int staging_setup(void) {
                 return -errno;
 
         /* Writable for all, since nodes are made with the callers' ids, and nobody else gets here. Not nodev:
-         * that's what it's for. */
+         * that's what it's for. Each mount of a node keeps its inode until the target unmounts it. */
         saved = umask(0);
         if (mount("deputyd", STAGING_DIRECTORY, "tmpfs", MS_NOSUID | MS_NOEXEC,
-                            "mode=0777,size=1m,nr_inodes=64") < 0) {
+                            "mode=0777,size=1m,nr_inodes=65536") < 0) {
                 (void) umask(saved);
                 return -errno;
         }

@@ -80,7 +80,7 @@ static Verdict refuse(Request *request, const DeviceRequest *d, Reason reason, c
                                                ? buffer
                                                : "?";
 
-                arguments = g_strdup_printf("%s, %s device %u:%u, mode %04o", path,
+                arguments = request_text("%s, %s device %u:%u, mode %04o", path,
                                 type == 'c' ? "character" : "block", d->major, d->minor, d->mode & 07777u);
                 if (reason == REASON_DEVICE_NOT_LENT)
                         hint = g_strdup_printf("[Mknod] AllowDevice=%c %u:%u", type, d->major, d->minor);
