@@ -18,7 +18,7 @@
 
 /* MaxSupervisors= can't be larger: one slot per supervisor. */
 #define TARGET_STATE_SLOTS           16u
-#define TARGET_STATE_CALLS           64u
+#define TARGET_STATE_CALLS           40u
 #define TARGET_STATE_LATENCY_BUCKETS 32u
 
 typedef enum SlotStage {
@@ -50,8 +50,7 @@ typedef struct CallCounters {
         _Atomic uint64_t refused;  /* the policy or the capability law said no: left to the kernel, which says
                                       EPERM */
         _Atomic uint64_t failed;   /* we couldn't: OnFailure= */
-        _Atomic uint64_t nsec_sum; /* from receive to answer */
-        _Atomic uint64_t nsec_max;
+        _Atomic uint64_t nsec_max; /* from receive to answer */
 } CallCounters;
 
 typedef struct TargetState {
@@ -67,6 +66,9 @@ typedef struct TargetState {
         TargetSlot slots[TARGET_STATE_SLOTS];
         CallCounters calls[TARGET_STATE_CALLS]; /* by CallId */
 } TargetState;
+
+/* A target that was active once keeps this memory: one page, no more. */
+_Static_assert(sizeof(TargetState) <= 4096, "the shared state fits into a page");
 
 /* Makes the memfd with a fresh state. Return: 0, or a negative errno. */
 int target_state_new(int *ret_fd);

@@ -23,6 +23,8 @@ static const struct {
         [VERDICT_FAILED] = { "failed", MESSAGE_CALL_FAILED, LOG_WARNING },
 };
 
+_Static_assert(_CALL_MAX <= TARGET_STATE_CALLS, "each call has its counters");
+
 static void count(Report *report, CallId call, Verdict verdict, uint64_t start) {
         CallCounters *c = &report->state->calls[call];
         uint64_t took = now_nsec(CLOCK_MONOTONIC) - start;
@@ -39,7 +41,6 @@ static void count(Report *report, CallId call, Verdict verdict, uint64_t start) 
 
         atomic_fetch_add_explicit(&c->received, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(by_verdict[verdict], 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&c->nsec_sum, took, memory_order_relaxed);
         atomic_fetch_add_explicit(&report->state->latency[bucket], 1, memory_order_relaxed);
         if (took > atomic_load_explicit(&c->nsec_max, memory_order_relaxed))
                 atomic_store_explicit(&c->nsec_max, took, memory_order_relaxed);
