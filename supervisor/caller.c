@@ -353,14 +353,15 @@ static int look_at(Caller *caller, bool with_status) {
                 r = caller->userns ? 0 : userns_get(caller, entry);
                 if (r >= 0 && with_status)
                         r = read_status(caller, entry);
-                if (r != -ESRCH)
+                /* The status of a dead thread is ESRCH, its namespaces are EACCES. */
+                if (r != -ESRCH && r != -EACCES)
                         return r;
 
                 thread_entry_drop(entry);
                 caller->proc_fd = -1;
                 caller->userns = NULL;
                 if (attempt > 0)
-                        return -ENOENT;
+                        return r == -ESRCH ? -ENOENT : r;
         }
 }
 

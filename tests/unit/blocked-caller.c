@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/filter.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -96,6 +97,17 @@ static void write_map(pid_t child, const char *name, const char *text) {
         close(fd);
 }
 
+/* fork(2), with a process id of our choice if it isn't 0 (clone3(2)). */
+static pid_t fork_as(pid_t pid) {
+        struct clone_args args = {
+                .exit_signal = SIGCHLD,
+                .set_tid = (uintptr_t) &pid,
+                .set_tid_size = 1,
+        };
+
+        return pid == 0 ? fork() : (pid_t) syscall(SYS_clone3, &args, sizeof(args));
+}
+
 void blocked_caller_start(BlockedCaller *c, const BlockedCallerOptions *options) {
         struct seccomp_notif n = {};
         int sock[2], r;
@@ -104,7 +116,7 @@ void blocked_caller_start(BlockedCaller *c, const BlockedCallerOptions *options)
         *c = (BlockedCaller){ .listener = -1 };
         cr_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock) == 0);
 
-        c->child = fork();
+        c->child = fork_as(options->pid);
         cr_assert(c->child >= 0);
         if (c->child == 0)
                 child_main(sock[1], options);

@@ -20,6 +20,7 @@ typedef struct BlockedCallerOptions {
         uid_t user_namespace_owner; /* 0, or the user who makes it */
         bool nested;                /* one more below it */
         bool thread;                /* blocked in a thread that isn't the leader */
+        pid_t pid;                  /* with this process id, which must be free; 0: any */
         void (*prepare)(void *userdata); /* runs in the child, after all of that, before the filter is loaded
                                           */
         void *userdata;

@@ -179,6 +179,27 @@ Test(caller, a_dead_caller_is_noticed) {
         blocked_caller_stop(&b);
 }
 
+Test(caller, an_id_that_is_reused_is_another_thread) {
+        BlockedCaller first, second;
+
+        blocked_caller_start(
+                        &first, &(BlockedCallerOptions){ .user_namespace = true, .prepare = drop_mknod });
+        Caller c = open_caller(&first);
+        cr_expect_eq(caller_may_borrow(&c, CAP_MKNOD, false), REASON_NO_CAPABILITY);
+        caller_close(&c);
+        blocked_caller_stop(&first);
+
+        /* Its /proc entries are still kept, and must not be taken for the newcomer's. */
+        blocked_caller_start(&second, &(BlockedCallerOptions){ .pid = first.child });
+        cr_assert_eq(second.tid, first.tid);
+        Caller d = open_caller(&second);
+        cr_expect_eq(d.userns->kind, USERNS_OURS);
+        cr_expect_eq(caller_may_borrow(&d, CAP_MKNOD, true), REASON_NONE);
+        cr_expect(caller_has_natively(&d, CAP_MKNOD));
+        caller_close(&d);
+        blocked_caller_stop(&second);
+}
+
 /* Pages as the child has them at the same address, since it's our fork. */
 static char *pages;
 
