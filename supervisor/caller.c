@@ -553,8 +553,17 @@ ssize_t caller_read_string(const Caller *caller, uint64_t address, char *buffer,
 }
 
 int caller_open_memory(Caller *caller) {
+        int r;
+
+        /* The entry is closed to all but its owner, whose ids needn't be those in force. Our right to write
+         * to the process (ptrace access) is checked all the same. */
+        r = privilege_raise(CAPABILITY_BIT(CAP_DAC_OVERRIDE));
+        if (r < 0)
+                return r;
+
         caller->mem_fd = openat(caller->proc_fd, "mem", O_RDWR | O_CLOEXEC);
-        return caller->mem_fd < 0 ? gone_or(errno) : 0;
+        r = caller->mem_fd < 0 ? gone_or(errno) : 0;
+        return privilege_raise(0) < 0 ? -EPERM : r;
 }
 
 int caller_write(Caller *caller, uint64_t address, const void *data, size_t size) {

@@ -246,6 +246,7 @@ int main(int argc, char *argv[]) {
         int r;
 
         log_setup("deputy-supervisor");
+        (void) signal(SIGCHLD, SIG_DFL); /* We wait for children of ours. */
         arg_policies = g_ptr_array_new_with_free_func(g_free);
 
         r = parse_argv(argc, argv);

@@ -12,6 +12,7 @@
  * of it: its number is in a register.
  *   - ask from a nested user namespace, without CAP_MKNOD, as a user: caller_may_borrow().
  *   - ask for 64-bit garbage: mode and number are compared as the kernel reads them, 16 and 32 bits.
+ *   - have us mount where it may not: open_mount_namespace().
  *   - make it on a file system of its own that answers late or never: deputyd starts another supervisor.
  *   - have us open something dangerous when a new mount is probed: only c 1:3 is ever opened, and checked to
  * be that.
@@ -24,8 +25,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/nsfs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -86,9 +89,37 @@ static Verdict refuse(Request *request, const DeviceRequest *d, Reason reason, c
                         hint = g_strdup_printf("[Mknod] AllowDevice=%c %u:%u", type, d->major, d->minor);
                 else if (reason == REASON_USER_NOT_LENT)
                         hint = g_strdup_printf("[Intercept] AllowUsers=%u", (unsigned) request->caller.euid);
+
+                /* What was read is the caller's only if it's still there (law 3); the journal is no place for
+                 * others' memory. */
+                if (caller_verify(&request->caller) < 0) {
+                        g_free(arguments);
+                        g_free(hint);
+                        return VERDICT_CONTINUED;
+                }
         }
 
         return request_refuse(request, reason, arguments, hint);
+}
+
+/* The caller's own capabilities that count in this directory. */
+static CapabilitySet dac_in(const Request *request, int parent) {
+        struct stat st;
+
+        return fstat(parent, &st) < 0 ? 0 : caller_dac_over(&request->caller, st.st_uid, st.st_gid);
+}
+
+/* Takes back what was made in this directory. Return: 0 or a negative errno. */
+static int remove_name(const Request *request, int parent, const char *name) {
+        int r;
+
+        r = privilege_raise(dac_in(request, parent));
+        if (r < 0)
+                return r;
+
+        r = unlinkat(parent, name, 0) < 0 ? -errno : 0;
+        (void) privilege_raise(0);
+        return r;
 }
 
 /* Can this node be opened, where it is? That the superblock belongs to the container (SB_I_NODEV) shows
@@ -104,9 +135,14 @@ static int probe_node(Request *request, const DeviceRequest *d, int parent, cons
         int r;
 
         /* Somebody may have put something else there by now: look at what we have first. */
+        r = privilege_raise(dac_in(request, parent));
+        if (r < 0)
+                return r;
         node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-        if (node < 0 || fstat(node, &st) < 0)
-                return -errno;
+        r = node < 0 || fstat(node, &st) < 0 ? -errno : 0;
+        (void) privilege_raise(0);
+        if (r < 0)
+                return r;
         if ((st.st_mode & S_IFMT) != (d->mode & S_IFMT) || st.st_rdev != makedev(d->major, d->minor))
                 return -ESTALE;
 
@@ -153,18 +189,16 @@ static void mount_remember(uint64_t mount, int answer) {
 /* Makes the node, with the caller's capability over the directory if it has to be. Return: 0 or a negative
  * errno. */
 static int make_node(Request *request, const DeviceRequest *d, int parent, const char *name) {
-        const Caller *caller = &request->caller;
-        CapabilitySet dac = caller->effective & privilege_dac;
-        struct stat st;
+        CapabilitySet dac;
         int r;
 
         if (syscall(SYS_mknodat, parent, name, d->mode, d->number) >= 0)
                 return 0;
-        if (errno != EACCES || !dac || fstat(parent, &st) < 0 ||
-                        !caller_maps_owner(caller, st.st_uid, st.st_gid))
+        if (errno != EACCES)
                 return -errno;
 
-        r = privilege_raise(dac);
+        dac = dac_in(request, parent);
+        r = dac ? privilege_raise(dac) : -EACCES;
         if (r < 0)
                 return r;
 
@@ -173,29 +207,40 @@ static int make_node(Request *request, const DeviceRequest *d, int parent, const
         return r;
 }
 
-/* The fallback: a new file, and over it a bind mount of a node from a file system of ours. */
-static int bind_node(Request *request, const DeviceRequest *d, int parent, const char *name) {
-        const Caller *caller = &request->caller;
-        _cleanup_close_ int tree = -1, file = -1, namespace = -1;
-        CapabilitySet dac = 0;
+/* Opens the caller's mount namespace, if the caller itself may mount there (law 1): it holds CAP_SYS_ADMIN,
+ * and the namespace belongs to its user namespace. A user namespace may well live in the host's mount
+ * namespace. Return: a new fd; -EPERM if it may not; another negative errno. */
+static int open_mount_namespace(Request *request) {
+        _cleanup_close_ int namespace = -1, owner = -1;
         struct stat st;
-        int r;
+
+        if (!(request->caller.effective & CAPABILITY_BIT(CAP_SYS_ADMIN)))
+                return -EPERM;
 
         namespace = caller_open_namespace(&request->caller, "mnt");
         if (namespace < 0)
                 return namespace;
-        if (caller_verify(caller) < 0) /* Opened late, so asked again. */
+        if (caller_verify(&request->caller) < 0) /* Opened late, so asked again. */
                 return -ENOENT;
+
+        owner = ioctl(namespace, NS_GET_USERNS);
+        if (owner < 0 || fstat(owner, &st) < 0 || st.st_ino != request->caller.userns->inode)
+                return -EPERM;
+
+        return TAKE_FD(namespace);
+}
+
+/* The fallback: a new file, and over it a bind mount of a node from a file system of ours. */
+static int bind_node(Request *request, const DeviceRequest *d, int parent, const char *name, int namespace) {
+        _cleanup_close_ int tree = -1, file = -1;
+        int r;
 
         tree = attach_node_tree(d->mode, d->number);
         if (tree < 0)
                 return tree;
 
-        if (fstat(parent, &st) >= 0)
-                dac = caller_dac_over(caller, st.st_uid, st.st_gid);
-
         request_acting(request, SLOT_FILE_MADE, 0);
-        r = privilege_raise(dac);
+        r = privilege_raise(dac_in(request, parent));
         if (r >= 0) {
                 file = openat(parent, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0);
                 r = file < 0 ? -errno : attach_to(tree, file, namespace);
@@ -222,7 +267,7 @@ static int adopt_traces(Request *request, const DeviceRequest *d, int parent, co
 
         /* The file that was made to be mounted on, and nothing mounted yet: begin again. */
         if (request->slot->stage == SLOT_FILE_MADE && S_ISREG(st->st_mode) && st->st_size == 0 &&
-                        st->st_uid == request->caller.fsuid && unlinkat(parent, name, 0) >= 0)
+                        st->st_uid == request->caller.fsuid && remove_name(request, parent, name) >= 0)
                 return 0;
 
         return -EEXIST;
@@ -258,15 +303,21 @@ static int make_working_node(
         if (known != 0)
                 return 0;
 
-        return unlinkat(parent, name, 0) < 0 ? 0 : -ENODEV;
+        return remove_name(request, parent, name) < 0 ? 0 : -ENODEV;
 }
 
 static int act(Request *request, const DeviceRequest *d, int parent, const char *name) {
         bool fallback = request->policy->mknod.bind_fallback &&
                         request->caller.userns->kind == USERNS_CONTAINER,
              adopted = false;
+        _cleanup_close_ int namespace = -1;
         struct stat st;
         int r;
+
+        /* A slash behind the name makes other calls follow a link, and that from our own root. mknodat(2)
+         * never does, and never makes a device there: its errno is the native one. */
+        if (g_str_has_suffix(name, "/"))
+                return make_node(request, d, parent, name);
 
         /* Whatever is there by that name is in the way, and a successor must be able to tell it from our own
          * work. */
@@ -275,15 +326,21 @@ static int act(Request *request, const DeviceRequest *d, int parent, const char 
                 if (r < 0)
                         return r;
                 adopted = r > 0;
+                if (adopted && (!fallback || request->slot->stage == SLOT_FILE_MADE))
+                        return 0; /* It's complete: made, or mounted. */
         }
 
         if (fallback) {
                 r = make_working_node(request, d, parent, name, adopted);
-                return r == -ENODEV ? bind_node(request, d, parent, name) : r;
-        }
+                if (r != -ENODEV)
+                        return r;
 
-        if (adopted)
-                return 0;
+                namespace = open_mount_namespace(request);
+                if (namespace >= 0)
+                        return bind_node(request, d, parent, name, namespace);
+                if (namespace != -EPERM)
+                        return namespace;
+        }
 
         request_acting(request, SLOT_ACTING, 0);
         return make_node(request, d, parent, name);

@@ -240,7 +240,7 @@ static int act_change(Request *request, const XattrRequest *x, const char *self)
         bool once = x->operation == OPERATION_REMOVE || (x->flags & XATTR_CREATE);
         int second = x->operation == OPERATION_REMOVE ? -ENODATA : -EEXIST, r;
 
-        if (once && !request->retry) {
+        if (once && request->slot->stage == SLOT_RECEIVED) {
                 bool there = getxattr(self, x->name, NULL, 0) >= 0;
 
                 if (there == (x->operation == OPERATION_REMOVE))
@@ -336,6 +336,11 @@ static Verdict refuse(Request *request, const XattrRequest *x, Reason reason, co
                 return VERDICT_CONTINUED;
 
         describe(request, x, path);
+        /* What was read is the caller's only if it's still there (law 3); the journal is no place for others'
+         * memory. */
+        if (request->arguments && caller_verify(&request->caller) < 0)
+                return VERDICT_CONTINUED;
+
         if (reason == REASON_NAME_NOT_LENT)
                 hint = request_text("[Setxattr] AllowName=%s", x->name);
         else if (reason == REASON_USER_NOT_LENT)

@@ -15,13 +15,14 @@ touch file; ln -s d link; ln -s loop loop; ln -s nowhere dangling; mkfifo fifo; 
 mount -t tmpfs none ro; touch ro/f; mkdir ro/d; mount -o remount,bind,ro ro
 mount -t tmpfs -o nr_inodes=2 none full; touch full/a
 mkdir plain; mount -t ramfs none plain; touch plain/f
+mkdir nodev; mount -t tmpfs -o nodev none nodev; ln -s /nowhere nodev/l
 chgrp 1003 setgid; chmod 2775 setgid
 setfacl -d -m u:1001:rw,m::rw acl
 chown 1000:1000 owned; chmod 700 owned
 chown 1002:1003 group; chmod 770 group
 """
 
-CLEAN = 'umount "$D/ro" "$D/full" "$D/plain"; rm -rf "$D"'
+CLEAN = 'umount "$D/ro" "$D/full" "$D/plain" "$D/nodev"; rm -rf "$D"'
 
 # After each call: what was made, and away with it. All that the calls make begins with m or x.
 SHOW = r"""
@@ -55,6 +56,8 @@ MKNOD = {
     "exists as directory": ["mknod", "d", "c", "640", "1:3"],
     "exists as dangling link": ["mknod", "dangling", "c", "640", "1:3"],
     "exists on a read-only mount": ["mknod", "ro/f", "c", "640", "1:3"],
+    "slash behind a new name where nodes don't open": ["mknod", "nodev/new/", "c", "640", "1:3"],
+    "slash behind a link where nodes don't open": ["mknod", "nodev/l/", "c", "640", "1:3"],
     "dot": ["mknod", ".", "c", "640", "1:3"],
     "dot dot": ["mknod", "..", "c", "640", "1:3"],
     "root": ["mknod", "/", "c", "640", "1:3"],
