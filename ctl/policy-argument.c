@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "basic/install-path.h"
 #include "basic/log.h"
 #include "ctl/policy-argument.h"
 #include "ctl/terminal.h"
@@ -59,24 +58,6 @@ void policy_log_problems(const Policy *policy) {
                 else
                         log_warning("%s", escaped);
         }
-}
-
-char **policy_search_path(void) {
-        const char *path = getenv("DEPUTYD_POLICY_PATH");
-        g_autofree char *vendor = NULL;
-        char **directories;
-
-        if (path && *path)
-                return g_strsplit(path, ":", -1);
-
-        (void) install_path("policy.d", &vendor);
-
-        directories = g_new0(char *, 5);
-        directories[0] = g_strdup(SYSCONFDIR "/deputyd/policy.d");
-        directories[1] = g_strdup("/run/deputyd/policy.d");
-        directories[2] = g_strdup("/usr/local/lib/deputyd/policy.d");
-        directories[3] = vendor ? g_canonicalize_filename(vendor, NULL) : NULL;
-        return directories;
 }
 
 static int compare_names(const void *a, const void *b) {

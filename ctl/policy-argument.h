@@ -19,8 +19,5 @@ int policy_load_file_arguments(const char *const *paths, Policy **ret);
 /* Logs each problem of a policy. */
 void policy_log_problems(const Policy *policy);
 
-/* The directories in which policies are looked up, highest priority first; free with g_strfreev(). */
-char **policy_search_path(void);
-
 /* The names of the shipped profiles, sorted; free with g_strfreev(). */
 char **policy_profile_names(void);

@@ -93,7 +93,7 @@ static void print_policy(const Policy *policy) {
                 printf("# The policy of %s\n", policy->unit);
 
         if (!policy->has_files) {
-                directories = policy_search_path();
+                directories = policy_directories();
                 printf("# There's none: all its calls are left to the kernel. Looked for drop-in files "
                        "in:\n");
                 for (char **d = directories; *d; d++)

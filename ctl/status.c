@@ -40,7 +40,7 @@ static unsigned count_state(const GPtrArray *targets, const char *state) {
 
 static void print_manager(const Manager *manager, const GPtrArray *targets) {
         g_autofree char *features = g_strjoinv(" ", manager->features ?: (char *[]){ NULL });
-        g_auto(GStrv) directories = policy_search_path();
+        g_auto(GStrv) directories = policy_directories();
         unsigned n_restart = 0;
 
         for (guint i = 0; i < targets->len; i++)

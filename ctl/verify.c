@@ -116,7 +116,7 @@ static int verify_drop_ins(const char *directory, GPtrArray *findings, unsigned 
 }
 
 static int verify_everything(GPtrArray *findings, unsigned *n_files) {
-        g_auto(GStrv) directories = policy_search_path();
+        g_auto(GStrv) directories = policy_directories();
         int r, result = 0;
 
         for (char **d = directories; *d; d++) {

@@ -215,7 +215,7 @@ static void search_tree(GHashTable *paths, const char *tree, char *const *names,
         }
 }
 
-static char **default_trees(void) {
+char **policy_directories(void) {
         const char *e = secure_getenv("DEPUTYD_POLICY_PATH");
         char *vendor = NULL, **trees;
 
@@ -223,7 +223,7 @@ static char **default_trees(void) {
                 return g_strsplit(e, ":", -1);
 
         if (install_path("policy.d", &vendor) < 0)
-                return NULL;
+                vendor = g_strdup(PKGLIBDIR "/policy.d");
 
         trees = g_new0(char *, 5);
         trees[0] = g_strdup(SYSCONFDIR "/deputyd/policy.d");
@@ -269,9 +269,7 @@ int policy_load_unit(const char *unit, const char *const *dirs, Policy **ret) {
                 return r;
 
         if (!dirs) {
-                own_dirs = default_trees();
-                if (!own_dirs)
-                        return -ENOMEM;
+                own_dirs = policy_directories();
                 dirs = (const char *const *) own_dirs;
         }
 

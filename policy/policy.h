@@ -92,6 +92,10 @@ typedef struct Policy {
  * (look at has_files and error), -EINVAL if "unit" is no unit name, -ENOMEM. */
 int policy_load_unit(const char *unit, const char *const *dirs, Policy **ret);
 
+/* The directories that policy_load_unit() searches if it's given none, highest priority first. Free with
+ * g_strfreev(). */
+char **policy_directories(void);
+
 /* Loads the named files and, of named directories, their *.conf in order, each after the one before it.
  * "unit" may be NULL. Return: 0 and a policy, or a negative errno for a path that can't be read (*ret_path,
  * if not NULL, then points to it). */
