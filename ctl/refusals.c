@@ -110,6 +110,17 @@ const char *refusal_reason_sentence(const char *reason) {
                 { "user-not-lent", "The unit has no user namespace of its own, and the policy's AllowUsers= "
                                    "doesn't name the caller's user." },
                 { "path-not-reachable", "The path can't be reached with the caller's own credentials." },
+                { "owner-not-mapped", "The file belongs to an id that the container doesn't have." },
+                { "type-not-lent", "The policy doesn't lend this type of file system." },
+                { "source-not-lent", "The policy doesn't lend a mount of this source." },
+                { "target-not-lent", "The policy doesn't lend a mount at this place." },
+                { "option-not-lent", "The policy doesn't lend one of these mount options." },
+                { "policy-not-lent", "The policy doesn't lend this scheduling policy or class." },
+                { "priority-not-lent", "The policy doesn't lend a priority as high as this." },
+                { "program-not-lent", "The policy doesn't lend BPF programs of this kind." },
+                { "cgroup-not-lent", "The cgroup isn't one of the container's own." },
+                { "module-not-lent", "The policy doesn't lend this kernel module." },
+                { "parameters-not-lent", "The policy doesn't lend parameters of this kernel module." },
                 { "internal", "deputyd couldn't do it. The entry in the journal of deputyd.service says "
                               "more: journalctl -u deputyd.service" },
                 { "timeout", "It took longer than CallTimeoutSec= allows: a file system or memory of the "

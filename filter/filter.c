@@ -19,7 +19,9 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <linux/seccomp.h>
@@ -52,6 +54,34 @@ typedef struct Rule {
 #define TEST_NOT_ZERO(n)                                                                                     \
         { .arg = (n), .op = SCMP_CMP_NE, .datum_a = 0 }
 
+/* mount: what makes a new superblock, without the flags of the calls that don't: MS_BIND and so on. The upper
+ * half of the 32 bits of flags once held a magic number, which old programs still pass. */
+#define MOUNT_OTHER (MS_REMOUNT | MS_BIND | MS_MOVE)
+#define MOUNT_RULES                                                                                          \
+        { CALL_MOUNT, 1,                                                                                     \
+                { TEST_BITS(3, MOUNT_OTHER | MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED, 0) } },      \
+        {                                                                                                    \
+                CALL_MOUNT, 1, {                                                                             \
+                        TEST_BITS(3, MS_MGC_MSK | MOUNT_OTHER, MS_MGC_VAL)                                   \
+                }                                                                                            \
+        }
+
+/* Scheduling: real-time and deadline policies; all else needs no privilege but in rare cases. */
+#define SCHEDULING_RULES                                                                                     \
+        { CALL_SCHED_SETSCHEDULER, 1, { TEST_BITS(1, 0xbfffffff, SCHED_FIFO) } }, {                          \
+                CALL_SCHED_SETSCHEDULER, 1, {                                                                \
+                        TEST_BITS(1, 0xbfffffff, SCHED_RR)                                                   \
+                }                                                                                            \
+        }
+
+/* bpf: by command. */
+#define BPF_RULES                                                                                            \
+        {                                                                                                    \
+                CALL_BPF, 1, {                                                                               \
+                        TEST_BITS(0, 0xffffffff, 5 /* BPF_PROG_LOAD */)                                      \
+                }                                                                                            \
+        }
+
 /* mknod: mode is 16 bits wide and S_IFMT within them. Files, FIFOs, sockets and mode 0 are anybody's (law 2:
  * they stay native), and so is the whiteout, character device 0:0, since Linux 5.8. Block device 0:0 isn't a
  * whiteout. */
@@ -60,6 +90,9 @@ static const Rule rules[] = {
         { CALL_MKNOD, 1, { TEST_BITS(1, S_IFMT, S_IFBLK) } },
         { CALL_MKNODAT, 2, { TEST_BITS(2, S_IFMT, S_IFCHR), TEST_NOT_ZERO(3) } },
         { CALL_MKNODAT, 1, { TEST_BITS(2, S_IFMT, S_IFBLK) } },
+        MOUNT_RULES,
+        SCHEDULING_RULES,
+        BPF_RULES,
 };
 
 static int add_call(scmp_filter_ctx context, CallId call, int nr) {

@@ -14,6 +14,11 @@ typedef enum Family {
         FAMILY_MKNOD,
         FAMILY_SETXATTR,
         FAMILY_GETXATTR, /* has no name of its own: lent by ReadBack= */
+        FAMILY_MOUNT,
+        FAMILY_SYSINFO,
+        FAMILY_SCHEDULING,
+        FAMILY_BPF,
+        FAMILY_MODULE,
 } Family;
 
 #define FAMILY_BIT(family) (1u << (family))
@@ -41,6 +46,19 @@ static const struct {
         [CALL_LLISTXATTR] = { "llistxattr", FAMILY_GETXATTR, -1 },
         [CALL_FLISTXATTR] = { "flistxattr", FAMILY_GETXATTR, -1 },
         [CALL_LISTXATTRAT] = { "listxattrat", FAMILY_GETXATTR, 465 },
+        [CALL_MOUNT] = { "mount", FAMILY_MOUNT, -1 },
+        [CALL_FSOPEN] = { "fsopen", FAMILY_MOUNT, 430 },
+        [CALL_FSCONFIG] = { "fsconfig", FAMILY_MOUNT, 431 },
+        [CALL_FSMOUNT] = { "fsmount", FAMILY_MOUNT, 432 },
+        [CALL_SYSINFO] = { "sysinfo", FAMILY_SYSINFO, -1 },
+        [CALL_SCHED_SETSCHEDULER] = { "sched_setscheduler", FAMILY_SCHEDULING, -1 },
+        [CALL_SCHED_SETPARAM] = { "sched_setparam", FAMILY_SCHEDULING, -1 },
+        [CALL_SCHED_SETATTR] = { "sched_setattr", FAMILY_SCHEDULING, -1 },
+        [CALL_SETPRIORITY] = { "setpriority", FAMILY_SCHEDULING, -1 },
+        [CALL_IOPRIO_SET] = { "ioprio_set", FAMILY_SCHEDULING, -1 },
+        [CALL_BPF] = { "bpf", FAMILY_BPF, -1 },
+        [CALL_INIT_MODULE] = { "init_module", FAMILY_MODULE, -1 },
+        [CALL_FINIT_MODULE] = { "finit_module", FAMILY_MODULE, -1 },
 };
 
 /* What people are told to write in SystemCalls=: the families by their plainest call, then the groups. */
@@ -50,7 +68,12 @@ static const struct {
 } names[] = {
         { "mknod", FAMILY_BIT(FAMILY_MKNOD) },
         { "setxattr", FAMILY_BIT(FAMILY_SETXATTR) },
-        { "@all", FAMILY_BIT(FAMILY_MKNOD) | FAMILY_BIT(FAMILY_SETXATTR) },
+        { "mount", FAMILY_BIT(FAMILY_MOUNT) },
+        { "sysinfo", FAMILY_BIT(FAMILY_SYSINFO) },
+        { "sched_setscheduler", FAMILY_BIT(FAMILY_SCHEDULING) },
+        { "bpf", FAMILY_BIT(FAMILY_BPF) },
+        { "finit_module", FAMILY_BIT(FAMILY_MODULE) },
+        { "@all", ~FAMILY_BIT(FAMILY_GETXATTR) },
 };
 
 const char *call_to_string(CallId id) {
@@ -106,6 +129,10 @@ const char *call_known_name(size_t i) {
 
 CallSet call_set_read_back(void) {
         return calls_of_families(FAMILY_BIT(FAMILY_GETXATTR));
+}
+
+CallSet call_set_new_mount_api(void) {
+        return CALL_BIT(CALL_FSOPEN) | CALL_BIT(CALL_FSCONFIG) | CALL_BIT(CALL_FSMOUNT);
 }
 
 char *call_set_to_string(CallSet set) {

@@ -27,6 +27,19 @@ typedef enum CallId {
         CALL_LLISTXATTR,
         CALL_FLISTXATTR,
         CALL_LISTXATTRAT,
+        CALL_MOUNT,
+        CALL_FSOPEN,
+        CALL_FSCONFIG,
+        CALL_FSMOUNT,
+        CALL_SYSINFO,
+        CALL_SCHED_SETSCHEDULER,
+        CALL_SCHED_SETPARAM,
+        CALL_SCHED_SETATTR,
+        CALL_SETPRIORITY,
+        CALL_IOPRIO_SET,
+        CALL_BPF,
+        CALL_INIT_MODULE,
+        CALL_FINIT_MODULE,
         _CALL_MAX,
         _CALL_INVALID = -22, /* -EINVAL */
 } CallId;
@@ -59,6 +72,9 @@ const char *call_known_name(size_t i);
 
 /* The calls that read extended attributes, which ReadBack= lends. */
 CallSet call_set_read_back(void);
+
+/* fsopen(2) and its kin, which NewMountAPI= may leave to the kernel. */
+CallSet call_set_new_mount_api(void);
 
 /* The set as a blank-separated list of call names, in the order of CallId; free with g_free(). */
 char *call_set_to_string(CallSet set);

@@ -14,6 +14,11 @@
 #include <sys/types.h>
 
 #include "policy/call.h"
+#include "policy/policy-mount.h"
+#include "policy/policy-sysinfo.h"
+#include "policy/policy-scheduling.h"
+#include "policy/policy-bpf.h"
+#include "policy/policy-module.h"
 
 /* No file may be larger, nor all files of one policy together; nor may a policy have more list items or more
  * files, nor keep more problems. */
@@ -84,6 +89,11 @@ typedef struct Policy {
 
         MknodPolicy mknod; /* [Mknod] */
         XattrPolicy xattr; /* [Setxattr] */
+        MountPolicy mount; /* [Mount] */
+        SysinfoPolicy sysinfo; /* [Sysinfo] */
+        SchedulingPolicy scheduling; /* [Scheduling] */
+        BpfPolicy bpf; /* [Bpf] */
+        ModulePolicy module; /* [Module] */
 } Policy;
 
 /* Loads the policy of a unit from the drop-in directories below "dirs" (NULL-terminated, highest priority

@@ -7,11 +7,21 @@
 extern const PolicySection policy_section_intercept;
 extern const PolicySection policy_section_mknod;
 extern const PolicySection policy_section_setxattr;
+extern const PolicySection policy_section_mount;
+extern const PolicySection policy_section_sysinfo;
+extern const PolicySection policy_section_scheduling;
+extern const PolicySection policy_section_bpf;
+extern const PolicySection policy_section_module;
 
 const PolicySection *const policy_sections[] = {
         &policy_section_intercept,
         &policy_section_mknod,
         &policy_section_setxattr,
+        &policy_section_mount,
+        &policy_section_sysinfo,
+        &policy_section_scheduling,
+        &policy_section_bpf,
+        &policy_section_module,
         NULL,
 };
 

@@ -35,6 +35,11 @@
 const Handler *const handler_table[] = {
         &mknod_handler,
         &xattr_handler,
+        &mount_handler,
+        &sysinfo_handler,
+        &scheduling_handler,
+        &bpf_handler,
+        &module_handler,
 };
 const size_t handler_table_size = G_N_ELEMENTS(handler_table);
 

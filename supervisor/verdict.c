@@ -13,6 +13,16 @@ static const char *const reason_table[_REASON_MAX] = {
         [REASON_USER_NOT_LENT] = "user-not-lent",
         [REASON_PATH_NOT_REACHABLE] = "path-not-reachable",
         [REASON_OWNER_NOT_MAPPED] = "owner-not-mapped",
+        [REASON_TYPE_NOT_LENT] = "type-not-lent",
+        [REASON_SOURCE_NOT_LENT] = "source-not-lent",
+        [REASON_TARGET_NOT_LENT] = "target-not-lent",
+        [REASON_OPTION_NOT_LENT] = "option-not-lent",
+        [REASON_POLICY_NOT_LENT] = "policy-not-lent",
+        [REASON_PRIORITY_NOT_LENT] = "priority-not-lent",
+        [REASON_PROGRAM_NOT_LENT] = "program-not-lent",
+        [REASON_CGROUP_NOT_LENT] = "cgroup-not-lent",
+        [REASON_MODULE_NOT_LENT] = "module-not-lent",
+        [REASON_PARAMETERS_NOT_LENT] = "parameters-not-lent",
         [REASON_INTERNAL] = "internal",
 };
 
