@@ -5,11 +5,17 @@
  * listener.
  *
  * Says "ok N" on stdout when deputyd has N of them, fewer than asked for if it takes no more, and ends with
- * its stdin. With "busy" each makes one intercepted call, so that it has had a supervisor. */
+ * its stdin. With "busy" each makes one intercepted call, so that it has had a supervisor.
+ *
+ * The threads are in processes of SLICE_SIZE each, which end one after another, also when this program is
+ * killed: some kernels deadlock when more than a thousand compiled filters are freed at once (see
+ * docs/architecture.md). */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +25,7 @@
 #include <sys/sysmacros.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "basic/fd.h"
@@ -27,6 +34,9 @@
 
 #define STACK_SIZE  (64 * 1024)
 #define TIMEOUT_SEC 10
+
+#define SLICE_SIZE       100U
+#define SLICE_PAUSE_USEC 50000U
 
 static const char *arg_unit;
 static bool arg_busy = false;
@@ -104,7 +114,7 @@ __attribute__((noreturn)) static void *be_idle(void *userdata) {
 }
 
 /* Return: how many there are, which is less than n if there was an error. */
-static unsigned start(unsigned n) {
+static unsigned start_threads(unsigned n) {
         pthread_attr_t attributes;
 
         (void) pthread_attr_init(&attributes);
@@ -121,7 +131,8 @@ static unsigned start(unsigned n) {
                         r = -thread_error;
                 }
                 if (r != 0) {
-                        fprintf(stderr, "Failed to start idle target %u: %s\n", i + 1, strerror(r));
+                        fprintf(stderr, "Failed to start idle target %u of its slice: %s\n", i + 1,
+                                        strerror(r));
                         return i;
                 }
         }
@@ -129,8 +140,65 @@ static unsigned start(unsigned n) {
         return n;
 }
 
+/* A process of the slice's threads. The end of the parent ends it, but only after those before it. */
+__attribute__((noreturn)) static void be_slice(unsigned index, unsigned n, int alive, int result) {
+        unsigned started;
+        char byte;
+
+        /* A terminal's signals come to all processes at once. */
+        (void) signal(SIGINT, SIG_IGN);
+        (void) signal(SIGTERM, SIG_IGN);
+        (void) signal(SIGHUP, SIG_IGN);
+
+        started = start_threads(n);
+        if (write(result, &started, sizeof(started)) != sizeof(started))
+                _exit(EXIT_FAILURE);
+        while (read(alive, &byte, 1) < 0 && errno == EINTR)
+                ;
+        (void) usleep(index * SLICE_PAUSE_USEC);
+        _exit(EXIT_SUCCESS);
+}
+
+/* Return: how many targets there are. The slices live until the write end of 'alive' is closed. */
+static unsigned start(unsigned n, int alive[static 2]) {
+        unsigned total = 0;
+
+        for (unsigned index = 0; index * SLICE_SIZE < n; index++) {
+                unsigned wanted = n - index * SLICE_SIZE, started = 0;
+                int result[2];
+
+                if (wanted > SLICE_SIZE)
+                        wanted = SLICE_SIZE;
+                if (pipe2(result, O_CLOEXEC) < 0)
+                        break;
+
+                switch (fork()) {
+                case -1:
+                        fprintf(stderr, "Failed to fork: %s\n", strerror(errno));
+                        break;
+                case 0:
+                        close_fd(alive[1]);
+                        close_fd(result[0]);
+                        be_slice(index, wanted, alive[0], result[1]);
+                default:
+                        break;
+                }
+
+                close_fd(result[1]);
+                if (read(result[0], &started, sizeof(started)) != sizeof(started))
+                        started = 0;
+                close_fd(result[0]);
+                total += started;
+                if (started < wanted)
+                        break;
+        }
+
+        return total;
+}
+
 int main(int argc, char *argv[]) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int alive[2];
         char byte;
 
         if (argc < 4 || argc > 5 || strlen(argv[1]) >= sizeof(address.sun_path) ||
@@ -149,9 +217,16 @@ int main(int argc, char *argv[]) {
                 return EXIT_FAILURE;
         }
 
-        if (printf("ok %u\n", start((unsigned) strtoul(argv[3], NULL, 10))) < 0 || fflush(stdout) < 0)
+        if (pipe2(alive, O_CLOEXEC) < 0) {
+                fprintf(stderr, "Failed to create a pipe: %s\n", strerror(errno));
+                return EXIT_FAILURE;
+        }
+        if (printf("ok %u\n", start((unsigned) strtoul(argv[3], NULL, 10), alive)) < 0 || fflush(stdout) < 0)
                 return EXIT_FAILURE;
 
         (void) !read(STDIN_FILENO, &byte, 1);
+        close_fd(alive[1]);
+        while (wait(NULL) > 0)
+                ;
         return EXIT_SUCCESS;
 }

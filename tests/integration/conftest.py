@@ -1,14 +1,31 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Fixtures of the integration tests: one throwaway host per session, see host.py."""
+"""Fixtures of the integration tests: one throwaway host per session, see host.py, and one virtual machine, see guest.py."""
 
 import os
 
 import pytest
 
+import guest as testguest
 import host as testhost
 
 # For tests that need the programs but no host.
 os.environ.setdefault("DEPUTYD_BUILD_DIR", str(testhost.BUILD))
+
+
+
+def pytest_addoption(parser):
+    parser.addoption("--lane", choices=("host", "guest"), help="only the tests that need the virtual machine, or only the others")
+
+
+def pytest_collection_modifyitems(config, items):
+    lane = config.getoption("--lane")
+    if not lane:
+        return
+    mine, others = [], []
+    for item in items:
+        (mine if ("bare_guest" in item.fixturenames) == (lane == "guest") else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = mine
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +49,32 @@ def host(bare_host):
 def demo(host):
     """The container of the README's first steps: enabled with the profile docker, and running."""
     container = host.container("demo")
+    container.enable("--profile=docker")
+    container.start()
+    return container
+
+
+@pytest.fixture(scope="session")
+def bare_guest():
+    """A booted virtual machine without deputyd."""
+    why = testguest.missing_requirement()
+    if why:
+        pytest.skip(why)
+    with testguest.Guest() as booted:
+        yield booted
+
+
+@pytest.fixture(scope="session")
+def guest(bare_guest):
+    """The virtual machine with the build installed and deputyd.socket listening."""
+    bare_guest.install()
+    return bare_guest
+
+
+@pytest.fixture(scope="session")
+def guest_demo(guest):
+    """As demo, on the virtual machine."""
+    container = guest.container("demo")
     container.enable("--profile=docker")
     container.start()
     return container

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What idle targets cost."""
+"""What idle targets cost.
 
+No more of them than a kernel survives whose BPF code deadlocks when a thousand filters are freed at once (see
+docs/architecture.md): the whole host may be killed while they live. bench/run measures 1,000 and 10,000.
+"""
+
+import os
 import subprocess
 import time
 
-TARGETS = 1000
+TARGETS = int(os.environ.get("DEPUTYD_TEST_IDLE_TARGETS", "500"))
 UNIT = "idle.service"
 POLICY = """
 [Intercept]
@@ -31,7 +36,7 @@ def supervisors(host):
     return len(host.run(["pgrep", "-x", "deputy-supervis"], check=False).stdout.split())
 
 
-def test_a_thousand_idle_targets(host):
+def test_many_idle_targets(host):
     host.write(f"/etc/deputyd/policy.d/{UNIT}.d/50-test.conf", POLICY)
     host.systemctl("start", "deputyd.service")
     pid = host.pid_of()

@@ -2,7 +2,10 @@
 
 /* Registers many targets with deputyd and holds them: one child each, with a filter for mknodat(2) whose
  * listener goes to $NOTIFY_SOCKET as sd_notify(3) would send it. Prints "ready" when all are taken, makes one
- * mknodat call in the child named by each line on stdin, and ends all children at end of file. */
+ * mknodat call in the child named by each line on stdin, and ends all children at end of file.
+ *
+ * The children end SLICE_SIZE at a time, also when this program is killed: some kernels deadlock when more
+ * than a thousand compiled filters are freed at once (see docs/architecture.md). */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +23,11 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#define SLICE_SIZE       100
+#define SLICE_PAUSE_USEC 50000
 
 typedef struct Child {
         int to, from;
@@ -85,16 +92,22 @@ static void hand_over(const char *path) {
         close(sock);
 }
 
-static void live(const char *path, int in, int out) {
+/* Lives until the other end of 'in' is closed, by the parent or by its death, and then waits for its turn. A
+ * service manager's SIGTERM comes to all at once and must not be what ends them. */
+static void live(long index, const char *path, int in, int out) {
         char node[64], byte = 'r';
 
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        signal(SIGTERM, SIG_IGN);
+        signal(SIGHUP, SIG_IGN);
+        signal(SIGINT, SIG_IGN);
+        signal(SIGPIPE, SIG_IGN);
         hand_over(path);
         snprintf(node, sizeof(node), "/tmp/idle-%d", (int) getpid());
         while (write(out, &byte, 1) == 1 && read(in, &byte, 1) == 1) {
                 byte = syscall(SYS_mknodat, AT_FDCWD, node, S_IFCHR | 0600, makedev(1, 3)) == 0 ? '+' : '-';
                 unlink(node);
         }
+        usleep((useconds_t) (index / SLICE_SIZE * SLICE_PAUSE_USEC));
         _exit(0);
 }
 
@@ -108,7 +121,7 @@ int main(int argc, char *argv[]) {
                 puts("Usage: NOTIFY_SOCKET=/run/deputyd/notify idle-targets N\n"
                      "Registers N targets and prints \"ready\". Each number on stdin makes that target call "
                      "mknod(2) once and prints + or -.\n"
-                     "All end at end of file.");
+                     "All end at end of file, a hundred at a time.");
                 return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 125;
         }
         n = atol(argv[1]);
@@ -132,7 +145,7 @@ int main(int argc, char *argv[]) {
                         }
                         close(down[1]);
                         close(up[0]);
-                        live(path, down[0], up[1]);
+                        live(i, path, down[0], up[1]);
                         break;
                 default:
                         close(down[0]);
@@ -157,5 +170,10 @@ int main(int argc, char *argv[]) {
                 printf("%c\n", byte);
                 fflush(stdout);
         }
+
+        for (long i = 0; i < n; i++)
+                close(children[i].to);
+        while (wait(NULL) > 0)
+                ;
         return 0;
 }
