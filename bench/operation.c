@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -90,6 +91,12 @@ static long call_setxattr_user(const Place *place) {
         return setxattr(place->file, "user.bench", "y", 1, 0);
 }
 
+static long call_sysinfo(const Place *place) {
+        struct sysinfo s;
+
+        return sysinfo(&s);
+}
+
 static const Operation operations[] = {
         { "getppid", call_getppid, NULL, 0 },
         { "round-trip", call_round_trip, NULL, ROUND_TRIP_RESULT },
@@ -104,6 +111,7 @@ static const Operation operations[] = {
         { "lsetxattr", call_lsetxattr, NULL, 0 },
         { "fsetxattr", call_fsetxattr, NULL, 0 },
         { "setxattr-user", call_setxattr_user, NULL, 0 },
+        { "sysinfo", call_sysinfo, NULL, 0 },
 };
 
 const Operation *operation_find(const char *name) {

@@ -566,6 +566,30 @@ int caller_open_memory(Caller *caller) {
         return privilege_raise(0) < 0 ? -EPERM : r;
 }
 
+int caller_pin_memory(Caller *caller, uint64_t *ret_thread) {
+        ThreadEntry *entry;
+        int r;
+
+        for (unsigned attempt = 0;; attempt++) {
+                r = thread_entry_get(caller->tid, &entry);
+                if (r < 0)
+                        return r;
+
+                caller->proc_fd = entry->directory_fd;
+                r = caller_open_memory(caller);
+                if (r != -ENOENT || attempt > 0)
+                        break;
+
+                /* A dead thread's that had the same number, or else the caller is dead. */
+                thread_entry_drop(entry);
+                caller->proc_fd = -1;
+        }
+
+        if (r >= 0)
+                *ret_thread = entry->serial;
+        return r;
+}
+
 int caller_write(Caller *caller, uint64_t address, const void *data, size_t size) {
         size_t done = 0;
         int r;

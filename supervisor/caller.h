@@ -132,6 +132,10 @@ size_t caller_page_rest(uint64_t address);
 /* Prepares to write to the caller's memory: to be called before caller_verify(), as the descriptor pins the
  * memory of now, which another image can't get hold of by execve(2). Return: 0 or a negative errno. */
 int caller_open_memory(Caller *caller);
+/* Pins the caller and opens its memory, and no more, for calls that ask for no credentials. *ret_thread is a
+ * number by which the thread can be known again: no other one ever gets it. Return: 0, -ENOENT if it's gone,
+ * or another negative errno. */
+int caller_pin_memory(Caller *caller, uint64_t *ret_thread);
 /* Writes. Return: 0; -EFAULT if the caller itself couldn't write there (nothing is written then, or only a
  * part, as natively). */
 int caller_write(Caller *caller, uint64_t address, const void *data, size_t size);

@@ -151,6 +151,8 @@ void report_call(Report *report, const Request *request, Verdict verdict, int64_
 
         if (report->journal_fd < 0)
                 return;
+        if (verdict == VERDICT_EMULATED && request->handler && request->handler->quiet)
+                return;
 
         now = now_nsec(CLOCK_MONOTONIC) / 1000;
         if (interval_is_over(report, request->policy, now)) {

@@ -36,6 +36,8 @@ struct Handler {
         const char *name;
         CallSet calls;
         CapabilitySet capabilities; /* that its work needs beyond privilege_base */
+        bool quiet; /* calls that are emulated are counted and leave no entry in the journal: there are many
+                     */
 
         /* Decides and acts. Stores the answer (0 or more: the return value; less: -errno) in *ret_result for
          * VERDICT_EMULATED, and the cause

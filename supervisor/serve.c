@@ -175,6 +175,7 @@ static void serve_slot(Supervisor *s, TargetSlot *slot, bool retry) {
         request.caller.tid = (pid_t) n->pid;
 
         if (retry && slot->stage == SLOT_ANSWERING) {
+                request.handler = find_handler(request.call);
                 verdict = VERDICT_EMULATED;
                 result = slot->result;
         } else {

@@ -72,7 +72,7 @@ int thread_entry_get(pid_t tid, ThreadEntry **ret) {
                 return r == -ESRCH ? -ENOENT : r;
         }
 
-        entry->used = ++entries_clock;
+        entry->used = entry->serial = ++entries_clock;
         *ret = entry;
         return 0;
 }

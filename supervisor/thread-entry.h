@@ -17,6 +17,7 @@ typedef struct ThreadEntry {
         int status_fd;    /* its "status" */
         int userns_fd;    /* O_PATH of the link "ns/user" itself */
         uint64_t used;
+        uint64_t serial; /* differs from that of every other entry that was ever opened */
 } ThreadEntry;
 
 /* Opens /proc. Once, at the start, while the process has the host's root. Return: 0 or a negative errno. */

@@ -22,9 +22,14 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#ifndef CLONE_NEWTIME
+#        define CLONE_NEWTIME 0x00000080
+#endif
 
 #define VALUE_MAX (256 * 1024)
 
@@ -41,6 +46,7 @@ static void usage(FILE *stream) {
               "  --drop=NAME[,NAME]          drop capabilities (mknod, sys_admin, dac, all) from the "
               "effective set\n"
               "  --userns                    as root of a new, nested user namespace\n"
+              "  --timens                    with a new time namespace for children, 1000000 s ahead\n"
               "  --thread=with|alone         in a thread that isn't the leader, which waits or has exited\n"
               "  --fork                      in a child process\n\n"
               "Calls (TYPE: c b p s f d, DEVICE: MAJOR:MINOR or a number, MODE and FLAGS: numbers):\n"
@@ -49,6 +55,8 @@ static void usage(FILE *stream) {
               "  removexattr|lremovexattr PATH NAME          fremovexattr FILE NAME\n"
               "  getxattr|lgetxattr PATH NAME SIZE           fgetxattr FILE NAME SIZE\n"
               "  listxattr|llistxattr PATH SIZE              flistxattr FILE SIZE\n"
+              "  sysinfo WHERE                          here; @null, @bad; @readonly; @cut:N (N bytes are "
+              "writable)\n"
               "  rmcwd                                  remove the working directory\n"
               "DIR is \"cwd\", a number, or a path to open; FILE is a number or \"r:PATH\", \"w:PATH\", "
               "\"p:PATH\" (O_PATH).\n"
@@ -241,6 +249,59 @@ static void print_value(const char *name, long r, int error, const char *buffer,
         putchar('\n');
 }
 
+#define SYSINFO_ROOM 256
+#define SYSINFO_FILL 0xa5
+
+static void print_sysinfo(const unsigned char *buffer, size_t room) {
+        struct sysinfo s;
+        size_t size = room;
+
+        while (size > 0 && buffer[size - 1] == SYSINFO_FILL)
+                size--;
+        printf("  size=%zu", size);
+        if (size == sizeof(s)) {
+                memcpy(&s, buffer, sizeof(s));
+                printf(" uptime=%ld load1=%lu load5=%lu load15=%lu totalram=%lu freeram=%lu sharedram=%lu "
+                       "bufferram=%lu "
+                       "totalswap=%lu freeswap=%lu procs=%u totalhigh=%lu freehigh=%lu mem_unit=%u",
+                                s.uptime, s.loads[0], s.loads[1], s.loads[2], s.totalram, s.freeram,
+                                s.sharedram, s.bufferram, s.totalswap, s.freeswap, s.procs, s.totalhigh,
+                                s.freehigh, s.mem_unit);
+        }
+        putchar('\n');
+}
+
+/* Into memory that's filled before, so that what was written shows. */
+static void get_sysinfo(const char *where) {
+        size_t page = (size_t) sysconf(_SC_PAGESIZE), room = SYSINFO_ROOM;
+        unsigned char *p = (unsigned char *) 8;
+        bool can_be_read = strcmp(where, "@null") != 0 && strcmp(where, "@bad") != 0;
+        long r;
+
+        if (strcmp(where, "@null") == 0)
+                p = NULL;
+        else if (can_be_read) {
+                unsigned char *pages = mmap(
+                                NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+                if (pages == MAP_FAILED)
+                        die("mmap");
+                memset(pages, SYSINFO_FILL, 2 * page);
+                p = pages;
+                if (strncmp(where, "@cut:", 5) == 0) {
+                        p = pages + page - strtoul(where + 5, NULL, 0);
+                        if (mprotect(pages + page, page, PROT_READ) < 0)
+                                die("mprotect");
+                } else if (strcmp(where, "@readonly") == 0 && mprotect(pages, page, PROT_READ) < 0)
+                        die("mprotect");
+        }
+
+        r = syscall(SYS_sysinfo, p);
+        report("sysinfo", r, errno);
+        if (can_be_read)
+                print_sysinfo(p, room);
+}
+
 static void perform(const Command *c) {
         static char buffer[VALUE_MAX];
         const char *name = c->argv[0];
@@ -274,6 +335,10 @@ static void perform(const Command *c) {
                 need(c, 2);
                 r = list_attributes(c, buffer);
                 print_value(name, r, errno, buffer, strtoul(c->argv[2], NULL, 0));
+                return;
+        } else if (strcmp(name, "sysinfo") == 0) {
+                need(c, 1);
+                get_sysinfo(c->argv[1]);
                 return;
         } else if (strcmp(name, "rmcwd") == 0) {
                 char cwd[4096];
@@ -342,6 +407,12 @@ static void enter_userns(void) {
         write_file("/proc/self/gid_map", gid_map);
 }
 
+static void make_timens(void) {
+        if (unshare(CLONE_NEWTIME) < 0)
+                die("unshare");
+        write_file("/proc/self/timens_offsets", "boottime 1000000 0\n");
+}
+
 static void set_groups(char *list) {
         gid_t groups[64];
         size_t n = 0;
@@ -385,14 +456,30 @@ static void perform_in_thread(char **argv, bool alone) {
 }
 
 int main(int argc, char *argv[]) {
-        enum { CHROOT = 256, CHDIR, UMASK, UID, GID, GROUPS, FSUID, FSGID, DROP, USERNS, THREAD, FORK, HELP };
+        enum {
+                CHROOT = 256,
+                CHDIR,
+                UMASK,
+                UID,
+                GID,
+                GROUPS,
+                FSUID,
+                FSGID,
+                DROP,
+                USERNS,
+                TIMENS,
+                THREAD,
+                FORK,
+                HELP
+        };
         static const struct option options[] = { { "chroot", required_argument, NULL, CHROOT },
                 { "chdir", required_argument, NULL, CHDIR }, { "umask", required_argument, NULL, UMASK },
                 { "uid", required_argument, NULL, UID }, { "gid", required_argument, NULL, GID },
                 { "groups", required_argument, NULL, GROUPS }, { "fsuid", required_argument, NULL, FSUID },
                 { "fsgid", required_argument, NULL, FSGID }, { "drop", required_argument, NULL, DROP },
-                { "userns", no_argument, NULL, USERNS }, { "thread", required_argument, NULL, THREAD },
-                { "fork", no_argument, NULL, FORK }, { "help", no_argument, NULL, HELP }, {} };
+                { "userns", no_argument, NULL, USERNS }, { "timens", no_argument, NULL, TIMENS },
+                { "thread", required_argument, NULL, THREAD }, { "fork", no_argument, NULL, FORK },
+                { "help", no_argument, NULL, HELP }, {} };
         const char *thread = NULL;
         int c;
 
@@ -435,6 +522,9 @@ int main(int argc, char *argv[]) {
                         break;
                 case USERNS:
                         enter_userns();
+                        break;
+                case TIMENS:
+                        make_timens();
                         break;
                 case THREAD:
                         thread = optarg;

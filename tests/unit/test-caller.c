@@ -265,6 +265,56 @@ static void open_descriptors(void *userdata) {
         cr_assert(dup2(open("/etc", O_PATH), 101) == 101);
 }
 
+static Caller pin(const BlockedCaller *b, uint64_t *ret_thread) {
+        Caller c = CALLER_INIT;
+
+        caller_init(&c, b->listener, b->id, b->tid);
+        cr_assert_eq(caller_pin_memory(&c, ret_thread), 0);
+        return c;
+}
+
+Test(caller, memory_is_the_pinned_threads) {
+        uint64_t thread, again, other;
+        BlockedCaller first, second;
+        char byte;
+
+        make_pages();
+        blocked_caller_start(&first, &(BlockedCallerOptions){ .thread = true });
+        Caller c = pin(&first, &thread);
+        cr_expect_eq(caller_write(&c, (uint64_t) (uintptr_t) pages, "x", 1), 0);
+        cr_expect_eq(caller_read(&c, (uint64_t) (uintptr_t) pages, &byte, 1), 0);
+        cr_expect_eq(byte, 'x');
+        cr_expect_eq(caller_verify(&c), 0);
+        caller_close(&c);
+
+        c = pin(&first, &again);
+        cr_expect_eq(again, thread, "it's known again");
+        blocked_caller_stop(&first);
+
+        /* The descriptor outlives the process; there's nothing behind it any more. */
+        cr_expect_lt(caller_write(&c, (uint64_t) (uintptr_t) pages, "y", 1), 0);
+        caller_close(&c);
+
+        Caller dead = CALLER_INIT;
+        caller_init(&dead, first.listener, first.id, first.tid);
+        cr_expect_eq(caller_pin_memory(&dead, &again), -ENOENT);
+        caller_close(&dead);
+
+        blocked_caller_start(&first, &(BlockedCallerOptions){});
+        c = pin(&first, &thread);
+        blocked_caller_stop(&first);
+        blocked_caller_start(&second, &(BlockedCallerOptions){ .pid = first.child });
+        cr_assert_eq(second.tid, first.tid);
+        Caller d = pin(&second, &other);
+        cr_expect_neq(other, thread, "another thread of the same number");
+        cr_expect_lt(caller_write(&c, (uint64_t) (uintptr_t) pages, "z", 1), 0);
+        cr_expect_eq(caller_read(&d, (uint64_t) (uintptr_t) pages, &byte, 1), 0);
+        cr_expect_eq(byte, 'a');
+        caller_close(&c);
+        caller_close(&d);
+        blocked_caller_stop(&second);
+}
+
 Test(caller, descriptors_are_the_callers) {
         struct stat a, e;
         BlockedCaller b;

@@ -78,6 +78,16 @@ Test(profile, image_build) {
         cr_expect_not(policy_allows_xattr(policy, "trusted.overlay.opaque"));
 }
 
+Test(profile, sysinfo) {
+        g_autoptr(Policy) policy = load("sysinfo");
+        CallSet sysinfo = 0;
+
+        cr_assert_eq(call_set_from_name("sysinfo", &sysinfo), 0);
+        cr_expect_eq(policy_intercepted_calls(policy), sysinfo);
+        cr_expect_eq(policy->sysinfo.formula, SYSINFO_FORMULA_AUTO);
+        cr_expect_eq(policy->sysinfo.cache_msec, 100);
+}
+
 /* Profiles are for containers: who may borrow without a user namespace is the administrator's word. */
 Test(profile, no_profile_names_users) {
         g_autofree char *directory = policy_profile_directory();
