@@ -2,9 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
@@ -97,6 +102,78 @@ static long call_sysinfo(const Place *place) {
         return sysinfo(&s);
 }
 
+static long set_scheduler(pid_t pid, int policy, int priority) {
+        return syscall(SYS_sched_setscheduler, pid, policy, &priority);
+}
+
+static long call_sched_fifo(const Place *place) {
+        return set_scheduler(0, SCHED_FIFO, 3);
+}
+
+static long call_sched_rr(const Place *place) {
+        return set_scheduler(0, SCHED_RR, 3);
+}
+
+static long call_sched_batch(const Place *place) {
+        return set_scheduler(0, SCHED_BATCH, 0);
+}
+
+static long call_sched_attr(const Place *place) {
+        const struct {
+                uint32_t size, policy;
+                uint64_t flags;
+                int32_t nice;
+                uint32_t priority;
+                uint64_t runtime, deadline, period;
+        } attr = { .size = sizeof(attr), .policy = SCHED_FIFO, .priority = 3 };
+
+        return syscall(SYS_sched_setattr, 0, &attr, 0);
+}
+
+static void sched_as_before(const Place *place) {
+        (void) set_scheduler(0, SCHED_OTHER, 0);
+}
+
+/* A process that sleeps; it dies with us. */
+static pid_t other_process(void) {
+        static pid_t pid;
+
+        if (pid == 0) {
+                pid = fork();
+                if (pid == 0) {
+                        (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+                        for (;;)
+                                pause();
+                }
+        }
+
+        return pid;
+}
+
+static long call_sched_fifo_other(const Place *place) {
+        return set_scheduler(other_process(), SCHED_FIFO, 3);
+}
+
+static void sched_as_before_other(const Place *place) {
+        (void) set_scheduler(other_process(), SCHED_OTHER, 0);
+}
+
+static long call_setpriority(const Place *place) {
+        return setpriority(PRIO_PROCESS, 0, -5);
+}
+
+static void priority_as_before(const Place *place) {
+        (void) setpriority(PRIO_PROCESS, 0, 0);
+}
+
+static long call_ioprio(const Place *place) {
+        return syscall(SYS_ioprio_set, 1 /* of a process */, 0, 1 << 13 | 4);
+}
+
+static void ioprio_as_before(const Place *place) {
+        (void) syscall(SYS_ioprio_set, 1, 0, 0);
+}
+
 static const Operation operations[] = {
         { "getppid", call_getppid, NULL, 0 },
         { "round-trip", call_round_trip, NULL, ROUND_TRIP_RESULT },
@@ -112,6 +189,13 @@ static const Operation operations[] = {
         { "fsetxattr", call_fsetxattr, NULL, 0 },
         { "setxattr-user", call_setxattr_user, NULL, 0 },
         { "sysinfo", call_sysinfo, NULL, 0 },
+        { "sched-fifo", call_sched_fifo, sched_as_before, 0 },
+        { "sched-fifo-other", call_sched_fifo_other, sched_as_before_other, 0 },
+        { "sched-attr", call_sched_attr, sched_as_before, 0 },
+        { "sched-batch", call_sched_batch, sched_as_before, 0 },
+        { "sched-rr", call_sched_rr, sched_as_before, 0 },
+        { "setpriority", call_setpriority, priority_as_before, 0 },
+        { "ioprio", call_ioprio, ioprio_as_before, 0 },
 };
 
 const Operation *operation_find(const char *name) {

@@ -24,6 +24,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <linux/ioprio.h>
 #include <linux/seccomp.h>
 
 #include "basic/fd.h"
@@ -66,14 +67,6 @@ typedef struct Rule {
                 }                                                                                            \
         }
 
-/* Scheduling: real-time and deadline policies; all else needs no privilege but in rare cases. */
-#define SCHEDULING_RULES                                                                                     \
-        { CALL_SCHED_SETSCHEDULER, 1, { TEST_BITS(1, 0xbfffffff, SCHED_FIFO) } }, {                          \
-                CALL_SCHED_SETSCHEDULER, 1, {                                                                \
-                        TEST_BITS(1, 0xbfffffff, SCHED_RR)                                                   \
-                }                                                                                            \
-        }
-
 /* bpf: by command. */
 #define BPF_RULES                                                                                            \
         {                                                                                                    \
@@ -91,7 +84,28 @@ static const Rule rules[] = {
         { CALL_MKNODAT, 2, { TEST_BITS(2, S_IFMT, S_IFCHR), TEST_NOT_ZERO(3) } },
         { CALL_MKNODAT, 1, { TEST_BITS(2, S_IFMT, S_IFBLK) } },
         MOUNT_RULES,
-        SCHEDULING_RULES,
+
+        /* Scheduling. A real-time policy needs a privilege (SCHED_DEADLINE can't be asked for by
+         * sched_setscheduler), an ordinary one only for another's task; the bit outside the mask is
+         * SCHED_RESET_ON_FORK. sched_setattr has its say in memory, and fails if it has flags. */
+        { CALL_SCHED_SETSCHEDULER, 1, { TEST_BITS(1, 0xbfffffff, SCHED_FIFO) } },
+        { CALL_SCHED_SETSCHEDULER, 1, { TEST_BITS(1, 0xbfffffff, SCHED_RR) } },
+        { CALL_SCHED_SETSCHEDULER, 2, { TEST_BITS(1, 0xbfffffff, SCHED_OTHER), TEST_NOT_ZERO(0) } },
+        { CALL_SCHED_SETSCHEDULER, 2, { TEST_BITS(1, 0xbfffffff, SCHED_BATCH), TEST_NOT_ZERO(0) } },
+        { CALL_SCHED_SETSCHEDULER, 2, { TEST_BITS(1, 0xbfffffff, SCHED_IDLE), TEST_NOT_ZERO(0) } },
+        { CALL_SCHED_SETATTR, 1, { TEST_BITS(2, 0xffffffff, 0) } },
+
+        /* Nice values below 19, the last: negative, 0 to 15, 16 and 17, 18. */
+        { CALL_SETPRIORITY, 1, { TEST_BITS(2, 0x80000000, 0x80000000) } },
+        { CALL_SETPRIORITY, 1, { TEST_BITS(2, 0xfffffff0, 0) } },
+        { CALL_SETPRIORITY, 1, { TEST_BITS(2, 0xfffffffe, 16) } },
+        { CALL_SETPRIORITY, 1, { TEST_BITS(2, 0xffffffff, 18) } },
+
+        /* The real-time I/O class (of the three bits above the 13th), and any for others' tasks. */
+        { CALL_IOPRIO_SET, 1, { TEST_BITS(2, 0xe000, IOPRIO_CLASS_RT << IOPRIO_CLASS_SHIFT) } },
+        { CALL_IOPRIO_SET, 1, { TEST_NOT_ZERO(1) } },
+        { CALL_IOPRIO_SET, 1, { TEST_BITS(0, 0xffffffff, IOPRIO_WHO_PGRP) } },
+
         BPF_RULES,
 };
 

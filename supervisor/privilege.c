@@ -23,6 +23,9 @@ const CapabilitySet privilege_base = CAPABILITY_BIT(CAP_SYS_PTRACE) | CAPABILITY
 const CapabilitySet privilege_dac = CAPABILITY_BIT(CAP_DAC_OVERRIDE) | CAPABILITY_BIT(CAP_DAC_READ_SEARCH) |
                                     CAPABILITY_BIT(CAP_FOWNER) | CAPABILITY_BIT(CAP_FSETID);
 
+/* Effective only while something is done that needs them: privilege_raise(). */
+#define PRIVILEGE_SLEEPING (privilege_dac | CAPABILITY_BIT(CAP_SYS_NICE))
+
 /* What's in force, so that the usual call changes nothing. */
 static struct {
         CapabilitySet permitted;
@@ -86,7 +89,7 @@ int privilege_drop(CapabilitySet keep) {
                                               0, 0, 0) < 0)
                 return -errno;
 
-        r = capabilities_set(permitted & ~privilege_dac, permitted);
+        r = capabilities_set(permitted & ~PRIVILEGE_SLEEPING, permitted);
         if (r < 0)
                 return r;
 
@@ -104,7 +107,7 @@ int privilege_drop(CapabilitySet keep) {
 }
 
 int privilege_raise(CapabilitySet set) {
-        CapabilitySet wanted = (current.permitted & ~privilege_dac) | (current.permitted & set);
+        CapabilitySet wanted = (current.permitted & ~PRIVILEGE_SLEEPING) | (current.permitted & set);
 
         return wanted == current.effective ? 0 : capabilities_set(wanted, current.permitted);
 }

@@ -5,9 +5,10 @@
  *
  * Permitted for its whole life: only what the policy's handlers ask for, and what is needed to look at
  * callers. Effective while it works: of those, all but the capabilities that override file permissions
- * (PRIVILEGE_DAC). The file system ids, groups and umask are the caller's, and they rest there until the next
- * call: most targets are one user's, and switching costs more than the call itself. So the kernel checks each
- * path as it would for the caller (law 1). */
+ * (privilege_dac) and CAP_SYS_NICE, which counts for every process of the host. The file system ids, groups
+ * and umask are the caller's, and they rest there until the next call: most targets are one user's, and
+ * switching costs more than the call itself. So the kernel checks each path as it would for the caller (law
+ * 1). */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -22,6 +22,10 @@ int thread_entry_setup(void) {
         return proc_root_fd < 0 ? -errno : 0;
 }
 
+int thread_entry_proc(void) {
+        return proc_root_fd;
+}
+
 void thread_entry_drop(ThreadEntry *entry) {
         close_fd(entry->directory_fd);
         close_fd(entry->status_fd);

@@ -23,6 +23,9 @@ typedef struct ThreadEntry {
 /* Opens /proc. Once, at the start, while the process has the host's root. Return: 0 or a negative errno. */
 int thread_entry_setup(void);
 
+/* The directory /proc of the host (O_PATH), kept open since then. */
+int thread_entry_proc(void);
+
 /* The kept entries of a thread, opened now if there are none. They stay valid until the next call of this
  * function. Return: 0, -ENOENT if there's no such thread, or another negative errno. */
 int thread_entry_get(pid_t tid, ThreadEntry **ret);

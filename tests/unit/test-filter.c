@@ -19,6 +19,7 @@
 #include <sys/mount.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -234,6 +235,7 @@ static const struct {
         { CALL_MKNODAT, { 1, 1, S_IFBLK, 0x800 } },
         { CALL_MOUNT, { 1, 1, 1, MS_NODEV } },
         { CALL_SCHED_SETSCHEDULER, { 0, SCHED_FIFO, 1, 1 } },
+        { CALL_SCHED_SETATTR, { 0, 1, 0, 1 } },
         { CALL_SETPRIORITY, { 0, 0, (uint32_t) -5, 1 } },
         { CALL_IOPRIO_SET, { 1, 0, 1 << 13, 1 } },
         { CALL_BPF, { 5 /* BPF_PROG_LOAD */, 1, 128, 1 } },
@@ -359,6 +361,64 @@ Test(filter, mknod_garbage_in_upper_halves) {
                                                 ? ALLOW
                                                 : NOTIFY);
         }
+}
+
+/* Verdicts on a call of the scheduling family: { the call, its registers, the verdict }. */
+Test(filter, scheduling) {
+        static const struct {
+                CallId call;
+                uint64_t a, b, c;
+                uint32_t verdict;
+        } cases[] = {
+                { CALL_SCHED_SETSCHEDULER, 0, SCHED_FIFO, 1, NOTIFY },
+                { CALL_SCHED_SETSCHEDULER, 7, SCHED_RR, 1, NOTIFY },
+                { CALL_SCHED_SETSCHEDULER, 0, SCHED_FIFO | 0x40000000, 1, NOTIFY },
+                { CALL_SCHED_SETSCHEDULER, GARBAGE, GARBAGE | SCHED_RR, 1, NOTIFY },
+                { CALL_SCHED_SETSCHEDULER, 0, SCHED_OTHER, 1, ALLOW },
+                { CALL_SCHED_SETSCHEDULER, 0, SCHED_BATCH, 1, ALLOW },
+                { CALL_SCHED_SETSCHEDULER, 0, SCHED_IDLE | 0x40000000, 1, ALLOW },
+                { CALL_SCHED_SETSCHEDULER, 0, GARBAGE | SCHED_IDLE, 1, ALLOW },
+                { CALL_SCHED_SETSCHEDULER, 7, SCHED_OTHER, 1, NOTIFY },
+                { CALL_SCHED_SETSCHEDULER, 7, SCHED_OTHER | 0x40000000, 1, NOTIFY },
+                { CALL_SCHED_SETSCHEDULER, 7, SCHED_BATCH, 1, NOTIFY },
+                { CALL_SCHED_SETSCHEDULER, 7, GARBAGE | SCHED_IDLE, 1, NOTIFY },
+                { CALL_SCHED_SETSCHEDULER, 7, 6 /* deadline: always EINVAL */, 1, ALLOW },
+                { CALL_SCHED_SETSCHEDULER, 7, 4, 1, ALLOW },
+                { CALL_SCHED_SETSCHEDULER, 7, UINT32_MAX, 1, ALLOW },
+                { CALL_SCHED_SETSCHEDULER, 7, 0x80000000u | SCHED_FIFO, 1, ALLOW },
+                { CALL_SCHED_SETPARAM, 0, 1, 1, NOTIFY },
+                { CALL_SCHED_SETATTR, 0, 1, 0, NOTIFY },
+                { CALL_SCHED_SETATTR, 7, 1, GARBAGE, NOTIFY },
+                { CALL_SCHED_SETATTR, 0, 1, 1, ALLOW },
+                { CALL_SETPRIORITY, PRIO_PROCESS, 0, (uint64_t) -20, NOTIFY },
+                { CALL_SETPRIORITY, PRIO_PROCESS, 0, (uint32_t) -1, NOTIFY },
+                { CALL_SETPRIORITY, PRIO_USER, 0, 0x80000000u, NOTIFY },
+                { CALL_SETPRIORITY, PRIO_PGRP, 0, GARBAGE, NOTIFY },
+                { CALL_SETPRIORITY, PRIO_PGRP, 0, 15, NOTIFY },
+                { CALL_SETPRIORITY, PRIO_PGRP, 0, 16, NOTIFY },
+                { CALL_SETPRIORITY, PRIO_PGRP, 0, 17, NOTIFY },
+                { CALL_SETPRIORITY, PRIO_PGRP, 7, GARBAGE | 18, NOTIFY },
+                { CALL_SETPRIORITY, PRIO_PGRP, 7, 19, ALLOW },
+                { CALL_SETPRIORITY, PRIO_PROCESS, 0, 20, ALLOW },
+                { CALL_SETPRIORITY, PRIO_PROCESS, 0, INT32_MAX, ALLOW },
+                { CALL_SETPRIORITY, PRIO_PROCESS, 0, GARBAGE | 32, ALLOW },
+                { CALL_IOPRIO_SET, 1, 0, 1 << 13 | 4, NOTIFY },
+                { CALL_IOPRIO_SET, 1, 0, GARBAGE | 9 << 13, NOTIFY },
+                { CALL_IOPRIO_SET, 1, 0, 2 << 13 | 4, ALLOW },
+                { CALL_IOPRIO_SET, 1, 0, 3 << 13, ALLOW },
+                { CALL_IOPRIO_SET, 3, 0, 0, ALLOW },
+                { CALL_IOPRIO_SET, GARBAGE | 2, 0, 3 << 13, NOTIFY },
+                { CALL_IOPRIO_SET, 1, 7, 2 << 13 | 4, NOTIFY },
+        };
+        g_autoptr(Filter) filter = compile(ALL_CALLS);
+
+        for (size_t i = 0; i < N_NUMBERS; i++)
+                for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++)
+                        if (numbers[i].call == cases[c].call)
+                                cr_expect_eq(verdict(filter, numbers[i].arch, numbers[i].nr, cases[c].a,
+                                                             cases[c].b, cases[c].c, GARBAGE),
+                                                cases[c].verdict, "%s, case %zu, arch 0x%x",
+                                                call_to_string(cases[c].call), c, numbers[i].arch);
 }
 
 /* Each call alone: it's notified under all its numbers, and no other number of the machine is. */

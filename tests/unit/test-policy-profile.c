@@ -78,6 +78,19 @@ Test(profile, image_build) {
         cr_expect_not(policy_allows_xattr(policy, "trusted.overlay.opaque"));
 }
 
+Test(profile, realtime) {
+        g_autoptr(Policy) policy = load("realtime");
+        CallSet scheduling = 0;
+
+        cr_assert_eq(call_set_from_name("sched_setscheduler", &scheduling), 0);
+        cr_expect_eq(policy_intercepted_calls(policy), scheduling);
+        cr_expect(scheduling_lends_policy(&policy->scheduling, 1 /* SCHED_FIFO */));
+        cr_expect_not(scheduling_lends_policy(&policy->scheduling, 6 /* SCHED_DEADLINE */));
+        cr_expect_lt(policy->scheduling.max_realtime_priority, 20u, "below rtkit's and the interrupts'");
+        cr_expect_eq(policy->scheduling.min_nice, -11);
+        cr_expect_eq(policy->scheduling.io_classes, 0u);
+}
+
 Test(profile, sysinfo) {
         g_autoptr(Policy) policy = load("sysinfo");
         CallSet sysinfo = 0;
