@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -174,6 +175,42 @@ static void ioprio_as_before(const Place *place) {
         (void) syscall(SYS_ioprio_set, 1, 0, 0);
 }
 
+/* "Any device but c 1:5", as container runtimes write it. */
+static int load_program(enum bpf_prog_type type) {
+        static const struct bpf_insn insns[] = {
+                { .code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 4, .src_reg = 1, .off = 4 },
+                { .code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 5, .src_reg = 1, .off = 8 },
+                { .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 1 },
+                { .code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = 4, .imm = 1, .off = 2 },
+                { .code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = 5, .imm = 5, .off = 1 },
+                { .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0 },
+                { .code = BPF_JMP | BPF_EXIT },
+        };
+        union bpf_attr attr = {
+                .prog_type = type,
+                .insns = (uintptr_t) insns,
+                .insn_cnt = sizeof(insns) / sizeof(insns[0]),
+                .license = (uintptr_t) "GPL",
+        };
+
+        return (int) syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+}
+
+static _Thread_local int program = -1;
+
+static long call_bpf_load(const Place *place) {
+        program = load_program(BPF_PROG_TYPE_CGROUP_DEVICE);
+        return program < 0 ? -1 : 0;
+}
+
+static void close_program(const Place *place) {
+        program = close_fd(program);
+}
+
+static long call_bpf_load_kprobe(const Place *place) {
+        return load_program(BPF_PROG_TYPE_KPROBE);
+}
+
 static const Operation operations[] = {
         { "getppid", call_getppid, NULL, 0 },
         { "round-trip", call_round_trip, NULL, ROUND_TRIP_RESULT },
@@ -188,6 +225,8 @@ static const Operation operations[] = {
         { "lsetxattr", call_lsetxattr, NULL, 0 },
         { "fsetxattr", call_fsetxattr, NULL, 0 },
         { "setxattr-user", call_setxattr_user, NULL, 0 },
+        { "bpf-load", call_bpf_load, close_program, 0 },
+        { "bpf-load-kprobe", call_bpf_load_kprobe, NULL, 0 },
         { "sysinfo", call_sysinfo, NULL, 0 },
         { "sched-fifo", call_sched_fifo, sched_as_before, 0 },
         { "sched-fifo-other", call_sched_fifo_other, sched_as_before_other, 0 },

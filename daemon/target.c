@@ -112,6 +112,8 @@ void target_answer_failure(Target *t, const struct seccomp_notif *notification) 
 
         if (t->policy->on_failure != 0)
                 response.error = -t->policy->on_failure;
+        else if (call_is_guarded(call, (const uint64_t *) notification->data.args))
+                response.error = -EPERM;
         else
                 response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
 

@@ -148,3 +148,17 @@ char *call_set_to_string(CallSet set) {
 int call_unified_number(CallId id) {
         return (int) id >= 0 && id < _CALL_MAX ? calls[id].unified_number : -1;
 }
+
+bool call_is_guarded(CallId id, const uint64_t args[6]) {
+        if (id != CALL_BPF)
+                return false;
+
+        switch (args[0] & 0xffff) {
+        case 8:  /* BPF_PROG_ATTACH */
+        case 9:  /* BPF_PROG_DETACH */
+        case 28: /* BPF_LINK_CREATE */
+                return true;
+        default:
+                return false;
+        }
+}

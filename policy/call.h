@@ -79,6 +79,12 @@ CallSet call_set_new_mount_api(void);
 /* The set as a blank-separated list of call names, in the order of CallId; free with g_free(). */
 char *call_set_to_string(CallSet set);
 
+/* Is this a call that is never left to the kernel? The one exception to law 2: bpf(2) attaches programs to
+ * cgroups and takes them off without asking for a capability, so that "let the kernel decide" would let a
+ * container take off what the host attached. What we don't do there ourselves fails with EPERM. "args" as in
+ * struct seccomp_data. */
+bool call_is_guarded(CallId id, const uint64_t args[6]);
+
 /* The number that the call has on every architecture of the kernel since the tables were unified (v5.1; calls
  * >= 403), for calls that an older libseccomp doesn't know by name. Return: the number, or -1 for a call that
  * has none. */

@@ -3,9 +3,13 @@
 
 /* [Bpf] of a policy: bpf(2): which programs. */
 
-#include <glib.h>
 #include <stdbool.h>
 
+#define POLICY_BPF_CGROUP_DEVICE (1u << 0) /* BPF_PROG_TYPE_CGROUP_DEVICE: DeviceAllow=, OCI device rules */
+#define POLICY_BPF_CGROUP_SKB    (1u << 1) /* BPF_PROG_TYPE_CGROUP_SKB and its maps: IPAddressDeny= */
+
 typedef struct BpfPolicy {
-        bool reserved;
+        unsigned programs;     /* POLICY_BPF_* */
+        unsigned max_programs; /* that the container may hold at once */
+        unsigned max_maps;
 } BpfPolicy;

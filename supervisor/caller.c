@@ -409,6 +409,24 @@ bool caller_maps_owner(const Caller *caller, uid_t uid, gid_t gid) {
                ranges_contain(u->gids, u->n_gids, gid);
 }
 
+bool caller_owns_uid(const Caller *caller, uid_t uid) {
+        const Userns *u = caller->userns;
+
+        if (uid == 0)
+                return false;
+        if (u->kind == USERNS_OURS)
+                return uid == caller->euid;
+
+        return u->kind == USERNS_CONTAINER && ranges_contain(u->uids, u->n_uids, uid) &&
+               !ranges_contain(u->uids, u->n_uids, 0);
+}
+
+uid_t caller_base_uid(const Caller *caller) {
+        const Userns *u = caller->userns;
+
+        return u->kind == USERNS_OURS || u->n_uids == 0 ? caller->euid : u->uids[0].outside;
+}
+
 CapabilitySet caller_dac_over(const Caller *caller, uid_t uid, gid_t gid) {
         bool counts = caller->userns->kind == USERNS_OURS || caller_maps_owner(caller, uid, gid);
 

@@ -99,6 +99,14 @@ Reason caller_may_borrow(const Caller *caller, int capability, bool user_allowed
  * our own namespace: their capabilities count in the kernel without us. */
 bool caller_maps_owner(const Caller *caller, uid_t uid, gid_t gid);
 
+/* Is this user, as the host knows it, one of the caller's container, or the caller itself if it isn't in one?
+ * Never the host's root, and nobody is if the container's root is the host's. */
+bool caller_owns_uid(const Caller *caller, uid_t uid);
+
+/* The host's id of the container's first user, which names the container among others; the caller's own
+ * outside of containers. */
+uid_t caller_base_uid(const Caller *caller);
+
 /* Which of the caller's capabilities over file permissions (privilege_dac) count for an object of this owner
  * and group? */
 CapabilitySet caller_dac_over(const Caller *caller, uid_t uid, gid_t gid);

@@ -112,6 +112,41 @@ int privilege_raise(CapabilitySet set) {
         return wanted == current.effective ? 0 : capabilities_set(wanted, current.permitted);
 }
 
+int privilege_limit(CapabilitySet set) {
+        CapabilitySet wanted = current.permitted & set;
+
+        return wanted == current.effective ? 0 : capabilities_set(wanted, current.permitted);
+}
+
+/* What it was before. */
+static uid_t resting_uid, resting_fsuid;
+
+int privilege_take_real_uid(uid_t uid) {
+        resting_uid = getuid();
+        resting_fsuid = current.uid;
+
+        if (syscall(SYS_setresuid, uid, (uid_t) -1, (uid_t) -1) < 0)
+                return -errno;
+
+        current.uid = geteuid(); /* It makes that the file system uid. */
+        return 0;
+}
+
+int privilege_return_real_uid(void) {
+        if (syscall(SYS_setresuid, resting_uid, (uid_t) -1, (uid_t) -1) < 0)
+                return -errno;
+
+        current.uid = geteuid();
+        if (current.uid == resting_fsuid)
+                return 0;
+
+        setfsuid(resting_fsuid);
+        if (setfsuid((uid_t) -1) != (int) resting_fsuid)
+                return -EPERM;
+        current.uid = resting_fsuid;
+        return 0;
+}
+
 static bool groups_are_current(const gid_t *groups, size_t n) {
         return current.groups_known && current.n_groups == n &&
                (n == 0 || memcmp(current.groups, groups, n * sizeof(gid_t)) == 0);

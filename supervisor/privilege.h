@@ -33,6 +33,16 @@ int privilege_drop(CapabilitySet keep);
  * errno. */
 int privilege_raise(CapabilitySet set);
 
+/* Makes just "set" effective, without what else rests: for a call in which CAP_SYS_ADMIN would count for more
+ * than what's lent. privilege_raise(0) ends it. Return: 0 or a negative errno. */
+int privilege_limit(CapabilitySet set);
+
+/* Takes over a real user id, by which the kernel remembers who made an object, for a call that has nothing to
+ * do with files: the file system uid is our own until privilege_return_real_uid(). Return: 0 or a negative
+ * errno. */
+int privilege_take_real_uid(uid_t uid);
+int privilege_return_real_uid(void);
+
 /* Takes over file system uid, gid, supplementary groups and umask; cheap when they're the ones already in
  * force. Return: 0 or a negative errno (the process then has ids that are neither's: it must not act). */
 int privilege_take_ids(uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups, mode_t mask);

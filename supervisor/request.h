@@ -26,6 +26,8 @@ typedef struct Request {
         uint64_t args[6]; /* as in struct seccomp_data: compare them at their C width */
         Caller caller;
 
+        bool guarded; /* not to be left to the kernel: see call_is_guarded() */
+
         Reason reason;   /* of a refusal or failure: REASON_* */
         char *arguments; /* what was asked, for people; owned */
         char *hint;      /* the policy line that would lend it; owned */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -110,7 +111,7 @@ bool request_may_have_made(const Request *request, int64_t ctime_nsec) {
 
 /* Return: 0, or -ENOENT if nobody waits for this answer any more, which is ordinary: it was killed, or
  * interrupted. */
-static int answer(Supervisor *s, uint64_t id, Verdict verdict, int64_t result) {
+static int answer(Supervisor *s, uint64_t id, Verdict verdict, int64_t result, bool guarded) {
         struct seccomp_notif_resp *response = s->response;
 
         memset(response, 0, s->sizes.seccomp_notif_resp);
@@ -118,6 +119,8 @@ static int answer(Supervisor *s, uint64_t id, Verdict verdict, int64_t result) {
 
         if (verdict == VERDICT_FAILED && s->policy->on_failure != 0)
                 response->error = -s->policy->on_failure;
+        else if (verdict != VERDICT_EMULATED && guarded)
+                response->error = -EPERM;
         else if (verdict != VERDICT_EMULATED)
                 response->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
         else if (result >= 0)
@@ -134,19 +137,33 @@ static int64_t clamp_result(int64_t result) {
         return result < 0 && (result <= -512 || result < -4095) ? -EIO : result;
 }
 
+/* For whoever may do it without us, it's left to the kernel all the same. */
+static bool is_guarded(Request *request) {
+        return call_is_guarded(request->call, request->args) &&
+               !caller_has_natively(&request->caller, CAP_SYS_ADMIN) &&
+               !caller_has_natively(&request->caller, CAP_NET_ADMIN);
+}
+
 static Verdict handle(Request *request, int64_t *ret_result) {
         const struct seccomp_notif *n = &request->slot->notification;
         Verdict verdict;
 
-        if (request->call == _CALL_INVALID || request->policy->error)
-                return VERDICT_CONTINUED;
-
-        request->handler = find_handler(request->call);
-        if (!request->handler || !call_set_contains(policy_intercepted_calls(request->policy), request->call))
+        if (request->call == _CALL_INVALID)
                 return VERDICT_CONTINUED;
 
         caller_init(&request->caller, request->supervisor->listener_fd, n->id, (pid_t) n->pid);
-        verdict = request->handler->handle(request, ret_result);
+        if (request->policy->error) {
+                request->guarded = is_guarded(request);
+                caller_close(&request->caller);
+                return VERDICT_CONTINUED;
+        }
+
+        request->handler = find_handler(request->call);
+        verdict = request->handler && call_set_contains(policy_intercepted_calls(request->policy),
+                                                      request->call)
+                                  ? request->handler->handle(request, ret_result)
+                                  : VERDICT_CONTINUED;
+        request->guarded = verdict != VERDICT_EMULATED && is_guarded(request);
         caller_close(&request->caller);
         return verdict;
 }
@@ -187,7 +204,7 @@ static void serve_slot(Supervisor *s, TargetSlot *slot, bool retry) {
                 }
         }
 
-        (void) answer(s, id, verdict, result);
+        (void) answer(s, id, verdict, result, request.guarded);
         slot->notification.id = 0;
 
         if (request.call != _CALL_INVALID)

@@ -340,6 +340,31 @@ Test(filter, mount_flags) {
         }
 }
 
+/* What's served, and what's never left to the kernel, also with flags above the command: the rest is native.
+ */
+Test(filter, bpf_commands) {
+        static const bool served[64] = {
+                [0] = true, [5] = true, [8] = true, [9] = true, [13] = true, [16] = true, [28] = true
+        };
+        g_autoptr(Filter) filter = compile(CALL_BIT(CALL_BPF));
+
+        for (size_t i = 0; i < N_NUMBERS; i++) {
+                const struct Number *n = numbers + i;
+
+                if (n->call != CALL_BPF)
+                        continue;
+
+                for (uint64_t command = 0; command < 64; command++) {
+                        uint32_t expected = served[command] ? NOTIFY : ALLOW;
+
+                        cr_expect_eq(verdict(filter, n->arch, n->nr, command, 1, 128, 0), expected);
+                        cr_expect_eq(verdict(filter, n->arch, n->nr, GARBAGE | command, 1, 128, 0), expected);
+                        cr_expect_eq(verdict(filter, n->arch, n->nr, command | 0x10000, 1, 128, 0), expected);
+                        cr_expect_eq(verdict(filter, n->arch, n->nr, command | 0x4000, 1, 128, 0), ALLOW);
+                }
+        }
+}
+
 /* The kernel reads 16 bits of the mode and 32 of the device: what stands above must not hide a device. */
 Test(filter, mknod_garbage_in_upper_halves) {
         g_autoptr(Filter) filter = compile(CALL_BIT(CALL_MKNOD) | CALL_BIT(CALL_MKNODAT));

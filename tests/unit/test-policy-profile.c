@@ -91,6 +91,25 @@ Test(profile, realtime) {
         cr_expect_eq(policy->scheduling.io_classes, 0u);
 }
 
+Test(profile, nested_containers) {
+        g_autoptr(Policy) policy = load("nested-containers");
+        CallSet bpf = 0, mknod = 0;
+
+        cr_assert_eq(call_set_from_name("bpf", &bpf), 0);
+        cr_assert_eq(call_set_from_name("mknod", &mknod), 0);
+        cr_expect_eq(policy_intercepted_calls(policy), bpf | mknod);
+        cr_expect_eq(policy->bpf.programs, POLICY_BPF_CGROUP_DEVICE | POLICY_BPF_CGROUP_SKB);
+        cr_expect_eq(policy->bpf.max_programs, 256);
+
+        /* Those of docker, and the block device that is none. */
+        cr_expect_not_null(policy_find_device(policy, S_IFCHR, makedev(1, 3)));
+        cr_expect_not_null(policy_find_device(policy, S_IFCHR, makedev(10, 229)));
+        cr_expect_not_null(policy_find_device(policy, S_IFBLK, makedev(0, 0)));
+        cr_expect_null(policy_find_device(policy, S_IFCHR, makedev(1, 1)));
+        cr_expect_null(policy_find_device(policy, S_IFBLK, makedev(8, 0)));
+        cr_expect_not(policy_allows_xattr(policy, "trusted.overlay.opaque"));
+}
+
 Test(profile, sysinfo) {
         g_autoptr(Policy) policy = load("sysinfo");
         CallSet sysinfo = 0;

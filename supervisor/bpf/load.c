@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* BPF_PROG_LOAD and BPF_MAP_CREATE. */
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "basic/fd.h"
+#include "supervisor/bpf/command.h"
+#include "supervisor/bpf/instruction-check.h"
+#include "supervisor/bpf/object.h"
+#include "supervisor/descriptor.h"
+
+/* What the kernel takes from those who may load programs (BPF_COMPLEXITY_LIMIT_INSNS). */
+#define KERNEL_INSTRUCTIONS_MAX 1000000u
+
+/* The verifier's log may be that long. Of a larger buffer, so much is used. */
+#define LOG_MAX (16u * 1024u * 1024u)
+
+/* No map may have more, nor larger, entries: a list of addresses needs one each, counters two altogether. */
+#define MAP_ENTRIES_MAX    4096u
+#define MAP_VALUE_SIZE_MAX 64u
+
+/* An address behind the length of its prefix. */
+#define LPM_KEY_IPV4 8u
+#define LPM_KEY_IPV6 20u
+
+typedef struct Program {
+        struct bpf_insn insns[BPF_INSTRUCTIONS_MAX];
+        char license[BPF_LICENSE_SIZE];
+        int maps[BPF_PROGRAM_MAPS_MAX]; /* copies of the caller's descriptors */
+        size_t n_maps;
+        int map_numbers[BPF_PROGRAM_MAPS_MAX]; /* the caller's descriptors */
+} Program;
+
+static void program_done(Program *p) {
+        for (size_t i = 0; i < p->n_maps; i++)
+                close_fd(p->maps[i]);
+        p->n_maps = 0;
+}
+
+/* The license, cut where the kernel cuts it. Return: 0 or a negative errno. */
+static int read_license(const Caller *caller, uint64_t address, char ret[BPF_LICENSE_SIZE]) {
+        ssize_t n = caller_read_string(caller, address, ret, BPF_LICENSE_SIZE - 1);
+
+        ret[n == -ENAMETOOLONG ? BPF_LICENSE_SIZE - 1 : (n < 0 ? 0 : (size_t) n)] = 0;
+        return n < 0 && n != -ENAMETOOLONG ? (int) n : 0;
+}
+
+/* Reads instructions and license, with one system call if the license ends before its page does. */
+static int read_program(const Caller *caller, const BpfLoad *load, Program *p) {
+        size_t size = load->n_instructions * sizeof(struct bpf_insn),
+               rest = MIN(caller_page_rest(load->license), BPF_LICENSE_SIZE - 1);
+        int r;
+
+        if (caller_read_both(caller, load->instructions, p->insns, size, load->license, p->license, rest) >=
+                                        0 &&
+                        memchr(p->license, 0, rest))
+                return 0;
+
+        r = caller_read(caller, load->instructions, p->insns, size);
+        return r < 0 ? r : read_license(caller, load->license, p->license);
+}
+
+/* Copies the descriptors of the maps that the program names, as it names them. Return: 0; -EBADF or -EINVAL
+ * as the kernel; -E2BIG if they are too many; another negative errno. */
+static int copy_maps(const Caller *caller, const BpfLoad *load, Program *p) {
+        for (size_t i = 0; i < load->n_instructions; i++) {
+                struct bpf_insn *insn = p->insns + i;
+                size_t k = 0;
+                int fd;
+
+                if (insn->code != (BPF_LD | BPF_IMM | BPF_DW) || insn->src_reg != BPF_PSEUDO_MAP_FD)
+                        continue;
+
+                while (k < p->n_maps && p->map_numbers[k] != insn->imm)
+                        k++;
+                if (k == p->n_maps) {
+                        if (k == BPF_PROGRAM_MAPS_MAX)
+                                return -E2BIG;
+
+                        fd = descriptor_copy(caller, insn->imm);
+                        if (fd < 0)
+                                return fd;
+                        p->map_numbers[k] = insn->imm;
+                        p->maps[p->n_maps++] = fd;
+                }
+
+                insn->imm = p->maps[k]; /* It means something in our own table from here on. */
+        }
+
+        return 0;
+}
+
+static bool maps_are_lent(const Caller *caller, const Program *p, int *ret_error) {
+        *ret_error = 0;
+        for (size_t i = 0; i < p->n_maps; i++) {
+                MapInfo info;
+
+                *ret_error = bpf_map_info(p->maps[i], &info);
+                if (*ret_error < 0)
+                        return true; /* The kernel's own answer, then. */
+                if (!bpf_map_is_own(caller, &info) ||
+                                (info.type != BPF_MAP_LPM_TRIE && info.type != BPF_MAP_ARRAY))
+                        return false;
+        }
+
+        return true;
+}
+
+/* Which instructions a program may have: none at all for types that aren't lent. */
+static bool find_set(const BpfRequest *b, InstructionSet *ret) {
+        unsigned lent = b->request->policy->bpf.programs;
+
+        switch (b->attr.load.type) {
+        case BPF_PROGRAM_CGROUP_DEVICE:
+                *ret = INSTRUCTIONS_DEVICE;
+                return lent & POLICY_BPF_CGROUP_DEVICE;
+        case BPF_PROGRAM_CGROUP_SKB:
+                /* Libraries load one that does nothing to find out whether the kernel can attach programs,
+                 * before they attach one for devices. */
+                *ret = lent & POLICY_BPF_CGROUP_SKB ? INSTRUCTIONS_SKB : INSTRUCTIONS_CONSTANT;
+                return lent != 0;
+        default:
+                return false;
+        }
+}
+
+bool bpf_prog_is_lent(const BpfRequest *b) {
+        InstructionSet set;
+
+        return find_set(b, &set);
+}
+
+/* What isn't lent must not be there. */
+static bool fields_are_lent(const BpfRequest *b) {
+        const BpfLoad *load = &b->attr.load;
+
+        for (size_t i = 0; i < sizeof(load->btf); i++)
+                if (load->btf[i] != 0)
+                        return false;
+        for (size_t i = 0; i < sizeof(load->later); i++)
+                if (load->later[i] != 0)
+                        return false;
+
+        if (load->flags != 0 || load->interface != 0 || load->n_instructions > BPF_INSTRUCTIONS_MAX)
+                return false;
+
+        return load->type == BPF_PROGRAM_CGROUP_DEVICE
+                               ? load->attach_type == 0 || load->attach_type == BPF_ATTACH_CGROUP_DEVICE
+                               : load->attach_type == BPF_ATTACH_CGROUP_INET_INGRESS ||
+                                                 load->attach_type == BPF_ATTACH_CGROUP_INET_EGRESS;
+}
+
+static const char *type_name(uint32_t type) {
+        return type == BPF_PROGRAM_CGROUP_DEVICE ? "cgroup_device"
+               : type == BPF_PROGRAM_CGROUP_SKB  ? "cgroup_skb"
+                                                 : "of another type";
+}
+
+static Verdict refuse_load(BpfRequest *b, Reason reason, const char *why, size_t at) {
+        const BpfLoad *load = &b->attr.load;
+        const char *hint = NULL;
+
+        if (reason == REASON_PROGRAM_NOT_LENT && at == SIZE_MAX && !why)
+                hint = bpf_hint(load->type == BPF_PROGRAM_CGROUP_DEVICE ? POLICY_BPF_CGROUP_DEVICE
+                                : load->type == BPF_PROGRAM_CGROUP_SKB  ? POLICY_BPF_CGROUP_SKB
+                                                                        : 0);
+        if (at != SIZE_MAX)
+                return bpf_refuse(b, reason, hint, "%s (%u), %u instructions, number %zu isn't lent",
+                                type_name(load->type), load->type, load->n_instructions, at);
+
+        return bpf_refuse(b, reason, hint, "%s (%u), %u instructions%s", type_name(load->type), load->type,
+                        load->n_instructions, why ?: "");
+}
+
+/* No character of a log. */
+#define LOG_UNTOUCHED ((char) 0xff)
+
+/* The verifier's log: in memory of ours, then in the caller's. */
+typedef struct Log {
+        char *bytes;
+        uint32_t size;
+        uint32_t true_size;
+} Log;
+
+/* Does it make sense to the kernel? As in bpf_verifier_log_attr_valid(). If not, we needn't have a buffer. */
+static bool log_is_wanted(const BpfLoad *load) {
+        return load->log_level != 0 && load->log_buffer != 0 && load->log_size != 0 &&
+               load->log_size <= UINT32_MAX >> 2;
+}
+
+static int log_new(const BpfLoad *load, Log *ret) {
+        void *p;
+
+        ret->size = MIN(load->log_size, LOG_MAX);
+        p = mmap(NULL, ret->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p == MAP_FAILED)
+                return -errno;
+
+        ret->bytes = p;
+        ret->bytes[0] = LOG_UNTOUCHED;
+        return 0;
+}
+
+static void log_free(Log *log) {
+        if (log->bytes)
+                (void) munmap(log->bytes, log->size);
+        log->bytes = NULL;
+}
+
+/* Return: 0, or -EFAULT as the kernel. */
+static int log_write(const BpfRequest *b, const Log *log) {
+        size_t n;
+
+        if (log->bytes[0] == LOG_UNTOUCHED)
+                return 0; /* The verifier wasn't reached. */
+
+        n = log->true_size != 0 ? MIN(log->true_size, log->size)
+                                : MIN(strnlen(log->bytes, log->size) + 1, log->size);
+
+        return caller_write(&b->request->caller, b->attr.load.log_buffer, log->bytes, n);
+}
+
+/* Tells how long the log would have been, where caller and kernel know of it (6.4). What's there already
+ * isn't written again: mostly both are 0. */
+static int write_true_size(const BpfRequest *b, uint32_t true_size) {
+        if (b->size < offsetof(BpfLoad, log_true_size) + sizeof(uint32_t) ||
+                        bpf_kernel_attr_size() < offsetof(BpfLoad, log_true_size) + sizeof(uint32_t) ||
+                        b->attr.load.log_true_size == true_size)
+                return 0;
+
+        return caller_write(&b->request->caller, b->address + offsetof(BpfLoad, log_true_size), &true_size,
+                        sizeof(true_size));
+}
+
+/* Loads it. Return: a new fd; or the negative errno that the caller would see. */
+static int load_program(BpfRequest *b, Program *p) {
+        const BpfLoad *asked = &b->attr.load;
+        BpfAttr attr = { .load = {
+                                         .type = asked->type,
+                                         .n_instructions = asked->n_instructions,
+                                         .instructions = (uintptr_t) p->insns,
+                                         .license = (uintptr_t) p->license,
+                                         .log_level = asked->log_level,
+                                         .log_size = asked->log_size,
+                                         .attach_type = asked->attach_type,
+                                         .log_true_size = asked->log_true_size,
+                         } };
+        Log log = {};
+        int fd, r;
+
+        memcpy(attr.load.name, asked->name, sizeof(attr.load.name));
+
+        if (log_is_wanted(asked)) {
+                r = log_new(asked, &log);
+                if (r < 0)
+                        return r;
+                attr.load.log_size = log.size;
+                attr.load.log_buffer = (uintptr_t) log.bytes;
+        } else if (asked->log_buffer != 0)
+                return -EINVAL; /* As all kernels do, before they write anything. */
+
+        fd = bpf_call_as(&b->request->caller, BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr.load),
+                        CAPABILITY_BIT(CAP_BPF) | CAPABILITY_BIT(CAP_NET_ADMIN));
+
+        log.true_size = attr.load.log_true_size != asked->log_true_size ? attr.load.log_true_size : 0;
+        r = log.bytes ? log_write(b, &log) : 0;
+        log_free(&log);
+        if (r >= 0)
+                r = write_true_size(b, attr.load.log_true_size);
+        if (r < 0) {
+                close_fd(fd);
+                return r;
+        }
+
+        return fd;
+}
+
+static int load_and_give(BpfRequest *b, Program *p) {
+        _cleanup_close_ int fd = -1;
+        uint32_t id;
+        int r;
+
+        r = bpf_given(b, "prog_id");
+        if (r >= 0)
+                return r;
+
+        r = bpf_room_for_program(
+                        &b->request->caller, b->request->policy->bpf.max_programs, bpf_calls_emulated(b));
+        if (r < 0)
+                return r;
+
+        fd = load_program(b, p);
+        if (fd < 0)
+                return fd;
+
+        r = bpf_object_id(fd, &id);
+        return r < 0 ? r : bpf_give(b, fd, id);
+}
+
+static bool may_load(const BpfRequest *b, Reason *ret) {
+        *ret = bpf_may_borrow(b, CAP_BPF);
+        if (*ret == REASON_NONE)
+                *ret = bpf_may_borrow(b, CAP_NET_ADMIN);
+        return *ret == REASON_NONE;
+}
+
+/* Reads all that the program is made of. Return: 0, or a negative errno as the kernel's. */
+static int prepare(BpfRequest *b, InstructionSet set, Program *p) {
+        const BpfLoad *load = &b->attr.load;
+        Caller *caller = &b->request->caller;
+        int r;
+
+        r = read_program(caller, load, p);
+        if (r >= 0 && set == INSTRUCTIONS_SKB)
+                r = copy_maps(caller, load, p);
+        /* Results go through memory that was opened while the caller was still there. */
+        if (r >= 0 && (load->log_level != 0 || load->log_true_size != 0))
+                r = caller_open_memory(caller);
+        return r;
+}
+
+static Verdict load_checked(BpfRequest *b, InstructionSet set, Program *p, int64_t *ret_result) {
+        const BpfLoad *load = &b->attr.load;
+        size_t at;
+        int r;
+
+        r = prepare(b, set, p);
+        if (caller_verify(&b->request->caller) < 0)
+                return VERDICT_CONTINUED;
+        if (r == -E2BIG)
+                return refuse_load(b, REASON_PROGRAM_NOT_LENT, ", too many maps", SIZE_MAX);
+        if (r == -EFAULT || r == -EBADF)
+                return bpf_answer(b, r, ret_result, "%s", type_name(load->type));
+        if (r < 0)
+                return request_fail(b->request, r, ret_result);
+
+        if (instruction_check(set, p->insns, load->n_instructions, &at) < 0)
+                return refuse_load(b, REASON_PROGRAM_NOT_LENT, NULL, at);
+        if (!maps_are_lent(&b->request->caller, p, &r))
+                return refuse_load(
+                                b, REASON_PROGRAM_NOT_LENT, ", a map that isn't the container's", SIZE_MAX);
+
+        if (r >= 0)
+                r = load_and_give(b, p);
+        return bpf_answer(
+                        b, r, ret_result, "%s, %u instructions", type_name(load->type), load->n_instructions);
+}
+
+Verdict bpf_prog_load(BpfRequest *b, int64_t *ret_result) {
+        static Program p;
+        const BpfLoad *load = &b->attr.load;
+        InstructionSet set;
+        Reason reason;
+        Verdict v;
+
+        if (!find_set(b, &set))
+                return refuse_load(b, REASON_PROGRAM_NOT_LENT, NULL, SIZE_MAX);
+        if (!may_load(b, &reason))
+                return refuse_load(b, reason, NULL, SIZE_MAX);
+
+        if (load->n_instructions == 0 || load->n_instructions > KERNEL_INSTRUCTIONS_MAX)
+                return caller_verify(&b->request->caller) < 0
+                                       ? VERDICT_CONTINUED
+                                       : bpf_answer(b, -E2BIG, ret_result, "%s", type_name(load->type));
+        if (!fields_are_lent(b))
+                return refuse_load(b, REASON_PROGRAM_NOT_LENT, ", attributes that aren't lent", SIZE_MAX);
+
+        v = load_checked(b, set, &p, ret_result);
+        program_done(&p);
+        return v;
+}
+
+/* As the kernel wants names, which it looks at even though ours takes the place of the caller's. */
+static bool name_is_valid(const char name[BPF_NAME_SIZE]) {
+        size_t n = strnlen(name, BPF_NAME_SIZE);
+
+        for (size_t i = 0; i < n; i++)
+                if (!g_ascii_isalnum(name[i]) && name[i] != '_' && name[i] != '.')
+                        return false;
+
+        return n < BPF_NAME_SIZE;
+}
+
+/* Such maps are of use to programs that we'd load. */
+bool bpf_map_is_lent(const BpfRequest *b) {
+        const BpfMapCreate *map = &b->attr.map;
+
+        if (!(b->request->policy->bpf.programs & POLICY_BPF_CGROUP_SKB))
+                return false;
+
+        if (!bpf_rest_is_zero(b, offsetof(BpfMapCreate, later)) || map->inner_map != 0 ||
+                        map->numa_node != 0 || map->value_size > MAP_VALUE_SIZE_MAX ||
+                        map->max_entries > MAP_ENTRIES_MAX)
+                return false;
+
+        if (map->type == BPF_MAP_LPM_TRIE)
+                return map->flags == BPF_MAP_NO_PREALLOC &&
+                       (map->key_size == LPM_KEY_IPV4 || map->key_size == LPM_KEY_IPV6);
+
+        return map->type == BPF_MAP_ARRAY && map->flags == 0;
+}
+
+static int create_and_give(BpfRequest *b) {
+        const Caller *caller = &b->request->caller;
+        const BpfMapCreate *asked = &b->attr.map;
+        _cleanup_close_ int fd = -1;
+        BpfAttr attr = { .map = {
+                                         .type = asked->type,
+                                         .key_size = asked->key_size,
+                                         .value_size = asked->value_size,
+                                         .max_entries = asked->max_entries,
+                                         .flags = asked->flags,
+                         } };
+        uint32_t id;
+        int r;
+
+        r = bpf_given(b, "map_id");
+        if (r >= 0)
+                return r;
+
+        r = bpf_room_for_map(caller, b->request->policy->bpf.max_maps, bpf_calls_emulated(b));
+        if (r < 0)
+                return r;
+
+        bpf_map_own_name(caller, attr.map.name);
+        fd = bpf_call_as(caller, BPF_COMMAND_MAP_CREATE, &attr, offsetof(BpfMapCreate, later),
+                        CAPABILITY_BIT(CAP_BPF));
+        if (fd < 0)
+                return fd;
+
+        r = bpf_object_id(fd, &id);
+        return r < 0 ? r : bpf_give(b, fd, id);
+}
+
+Verdict bpf_map_create(BpfRequest *b, int64_t *ret_result) {
+        const BpfMapCreate *map = &b->attr.map;
+        bool lent = b->request->policy->bpf.programs & POLICY_BPF_CGROUP_SKB;
+        Reason reason;
+
+        if (!bpf_map_is_lent(b))
+                return bpf_refuse(b, REASON_PROGRAM_NOT_LENT, lent ? NULL : bpf_hint(POLICY_BPF_CGROUP_SKB),
+                                "type %u, %u entries of %u and %u bytes", map->type, map->max_entries,
+                                map->key_size, map->value_size);
+
+        reason = bpf_may_borrow(b, CAP_BPF);
+        if (reason != REASON_NONE)
+                return bpf_refuse(b, reason, NULL, "type %u", map->type);
+
+        if (caller_verify(&b->request->caller) < 0)
+                return VERDICT_CONTINUED;
+
+        return bpf_answer(b, name_is_valid(map->name) ? create_and_give(b) : -EINVAL, ret_result,
+                        "type %u, %u entries", map->type, map->max_entries);
+}

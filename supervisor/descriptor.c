@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <linux/capability.h>
+#include <linux/kcmp.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "basic/fd.h"
+#include "supervisor/descriptor.h"
+
+#ifndef PIDFD_THREAD
+#        define PIDFD_THREAD O_EXCL
+#endif
+
+/* Before 6.9 only processes have pidfds, which does if the thread shares its leader's descriptors. The leader
+ * may have exited, though, and then it has none to share. */
+static int open_pidfd(const Caller *caller) {
+        int fd;
+
+        fd = (int) syscall(SYS_pidfd_open, caller->tid, PIDFD_THREAD);
+        if (fd >= 0 || errno != EINVAL)
+                return fd < 0 ? (errno == ESRCH ? -ENOENT : -errno) : fd;
+
+        if (caller->tid != caller->tgid &&
+                        syscall(SYS_kcmp, caller->tid, caller->tgid, KCMP_FILES, 0, 0) != 0)
+                return -EOPNOTSUPP;
+
+        fd = (int) syscall(SYS_pidfd_open, caller->tgid, 0);
+        return fd < 0 ? (errno == ESRCH ? -ENOENT : -errno) : fd;
+}
+
+int descriptor_copy(const Caller *caller, int fd) {
+        _cleanup_close_ int pidfd = -1;
+        int copy;
+
+        if (fd < 0)
+                return -EBADF;
+
+        pidfd = open_pidfd(caller);
+        if (pidfd < 0)
+                return pidfd;
+
+        copy = (int) syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+        return copy < 0 ? (errno == ESRCH ? -ENOENT : -errno) : copy;
+}
+
+int descriptor_give(const Caller *caller, int fd) {
+        struct seccomp_notif_addfd give = {
+                .id = caller->id,
+                .srcfd = (uint32_t) fd,
+                .newfd_flags = O_CLOEXEC,
+        };
+        int number = ioctl(caller->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &give);
+
+        return number < 0 ? -errno : number;
+}
+
+bool descriptor_is(int fd, const char *kind) {
+        char path[64], target[64], wanted[64];
+        ssize_t n;
+
+        snprintf(path, sizeof(path), "/proc/self/fd/%i", fd);
+        snprintf(wanted, sizeof(wanted), "anon_inode:%s", kind);
+
+        /* No file of any file system looks so: the names of those begin with a slash or "(". */
+        n = readlink(path, target, sizeof(target) - 1);
+        return n == (ssize_t) strlen(wanted) && memcmp(target, wanted, (size_t) n) == 0;
+}
+
+static bool info_says(int directory, const char *name, const char *line) {
+        _cleanup_close_ int fd = -1;
+        char text[1024];
+        ssize_t n;
+
+        fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
+        n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+        if (n < 0)
+                return false;
+        text[n] = 0;
+        return strstr(text, line);
+}
+
+int descriptor_find(const Caller *caller, const char *field, unsigned number) {
+        g_autofree char *line = g_strdup_printf("\n%s:\t%u\n", field, number);
+        int fd, r = -EBADF;
+        DIR *directory;
+
+        if (privilege_raise(CAPABILITY_BIT(CAP_DAC_READ_SEARCH)) < 0)
+                return -EPERM;
+
+        fd = openat(caller->proc_fd, "fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        directory = fd < 0 ? NULL : fdopendir(fd);
+        if (!directory) {
+                r = -errno;
+                close_fd(fd);
+                (void) privilege_raise(0);
+                return r;
+        }
+
+        for (struct dirent *entry; r < 0 && (entry = readdir(directory));)
+                if (entry->d_name[0] != '.' && info_says(dirfd(directory), entry->d_name, line))
+                        r = atoi(entry->d_name);
+
+        closedir(directory);
+        return privilege_raise(0) < 0 ? -EPERM : r;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Descriptors of the caller that are needed themselves (a BPF program, say), where an O_PATH one of the same
+ * object (caller_open_fd()) won't do, and descriptors that are made for the caller. */
+
+#include <stdint.h>
+
+#include "supervisor/caller.h"
+
+/* Copies a descriptor of the caller. What it is has to be looked at: it may be anything, and may have become
+ * something else since it was last looked at. Call it before caller_verify(). Return: a new fd; -EBADF if the
+ * caller has none of that number; -ENOENT if it's gone; -EOPNOTSUPP for a thread with descriptors of its own
+ * on kernels that can't name it (before 6.9); another negative errno. */
+int descriptor_copy(const Caller *caller, int fd);
+
+/* Gives the caller a descriptor of the same object, with O_CLOEXEC. It exists from then on, whatever becomes
+ * of the call: the answer is a step of its own. (SECCOMP_ADDFD_FLAG_SEND does both at once, but if we're
+ * killed within, the caller may take 0 for its descriptor.) Return: its number there, or the negative errno
+ * that the caller would see. */
+int descriptor_give(const Caller *caller, int fd);
+
+/* Does "fd" (one of ours) refer to an object of the kernel's of this kind ("bpf-prog")? Costs one
+ * readlink(2).
+ */
+bool descriptor_is(int fd, const char *kind);
+
+/* Looks for a descriptor of the caller whose fdinfo says "FIELD:\tNUMBER" (field "prog_id"). Slow; for a
+ * successor that looks for its predecessor's work. Return: its number there, or a negative errno. */
+int descriptor_find(const Caller *caller, const char *field, unsigned number);

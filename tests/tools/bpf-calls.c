@@ -1,0 +1,992 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Makes bpf(2) calls as told and prints what each returned, one line per call: "attach 0 OK", "load -1
+ * EPERM". Run as the host's root, whom the kernel serves, and in a container, it shows any difference. */
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <linux/bpf.h>
+#include <linux/capability.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "supervisor/bpf/attr.h"
+
+#define ELEMENTSOF(array) (sizeof(array) / sizeof((array)[0]))
+#define PAGE              4096u
+
+static int program = -1, other = -1, cgroup = -1, map = -1;
+static char gpl[] = "GPL";
+
+static void usage(FILE *stream) {
+        fputs("Usage: bpf-calls [OPTION]… COMMAND [ARGUMENT]… [, COMMAND…]…\n"
+              "Makes bpf(2) calls and prints what they return.\n\n"
+              "  --uid=N             as this user\n"
+              "  --drop=NAME,…       drop capabilities (sys_admin, bpf, net_admin) from the effective set\n"
+              "  --userns            as root of a new, nested user namespace\n"
+              "  --thread            in a thread that isn't the leader\n\n"
+              "Commands:\n"
+              "  load KIND           a program, which becomes the current one: allow, deny, deny-zero, "
+              "constant,\n"
+              "                      call, loop, skb-allow, skb-deny, skb-constant, skb-map, socket\n"
+              "  map KIND            a map: lpm, lpm6, array, hash, big\n"
+              "  pin-map PATH | get-map PATH    in a bpf file system\n"
+              "  keep | forget | swap    put the program aside; close it; exchange it with the one aside\n"
+              "  cgroup PATH | cgroup-path PATH    open it, the second with O_PATH\n"
+              "  mkdir PATH | rmdir PATH | enter PATH    cgroups: make, remove, move there\n"
+              "  attach FLAGS [TYPE] | replace FLAGS    the current program; in place of the one aside\n"
+              "  detach [TYPE] | detach-none [TYPE] | link [TYPE]\n"
+              "  query [TYPE [FLAGS]]    prints flags, number, and whether the current program is among "
+              "them\n"
+              "  by-id [ID]          the current program's id if none is given; closes what it gets\n"
+              "  fill N KIND         load until that fails, at most N\n"
+              "  open PATH           a device\n"
+              "  send ADDRESS        a datagram to port 9\n"
+              "  cloexec             is the current program's descriptor O_CLOEXEC?\n"
+              "  has-call ID…        as the host's root: does the program call a helper?\n"
+              "  command N           attributes of a detach for another command\n"
+              "  hang N              the same with attributes in memory that never comes (userfaultfd)\n"
+              "  storm N             load N times, one after the other; prints failures and leaked "
+              "descriptors\n"
+              "  sleep MSEC\n"
+              "  odd                 all kinds of odd attributes, one line each\n"
+              "  race-attr N | race-instructions N | race-fd N    change what's loaded while it's loaded\n",
+                        stream);
+}
+
+static void die(const char *what) {
+        fprintf(stderr, "bpf-calls: %s: %s\n", what, strerror(errno));
+        exit(125);
+}
+
+static long call_bpf(unsigned command, void *attr, size_t size) {
+        return syscall(SYS_bpf, command, attr, size);
+}
+
+static const char *error_name(int error) {
+        const char *name = error == 0 ? "OK" : strerrorname_np(error);
+
+        return name ? name : "?";
+}
+
+static void report(const char *name, long r) {
+        int error = errno;
+
+        printf("%s %ld %s\n", name, r < 0 ? -1L : 0L, error_name(r < 0 ? error : 0));
+        fflush(stdout);
+}
+
+/* -- programs
+ * ------------------------------------------------------------------------------------------------ */
+
+#define INSN(c, d, s, o, i)                                                                                  \
+        ((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
+#define MOV(d, i)           INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define COPY(d, s)          INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
+#define ADD(d, i)           INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
+#define LOAD(size, d, s, o) INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
+#define JNE(d, i, o)        INSN(BPF_JMP | BPF_JNE | BPF_K, d, 0, o, i)
+#define JUMP(o)             INSN(BPF_JMP | BPF_JA, 0, 0, o, 0)
+#define EXIT                INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define CALL(n)             INSN(BPF_JMP | BPF_CALL, 0, 0, 0, n)
+
+typedef struct Kind {
+        const char *name;
+        unsigned type;
+        unsigned attach_type;
+        size_t n;
+        struct bpf_insn insns[16];
+} Kind;
+
+static Kind kinds[] = {
+        { "allow", 15, 0, 2, { MOV(0, 1), EXIT } },
+        { "deny", 15, 0, 2, { MOV(0, 0), EXIT } },
+        { "deny-zero", 15, 0, 7,
+                        { LOAD(BPF_W, 4, 1, 4), LOAD(BPF_W, 5, 1, 8), MOV(0, 1), JNE(4, 1, 2), JNE(5, 5, 1),
+                                        MOV(0, 0), EXIT } },
+        { "constant", 15, 0, 2, { MOV(0, 1), EXIT } },
+        { "call", 15, 0, 3, { CALL(5), MOV(0, 1), EXIT } },
+        { "set-retval", 15, 0, 4, { MOV(1, 0), CALL(187), MOV(0, 1), EXIT } },
+        { "loop", 15, 0, 4, { MOV(1, 0), ADD(1, 1), JNE(1, 8, -2), EXIT } },
+        { "skb-allow", 8, 1, 3, { LOAD(BPF_W, 2, 1, 16), MOV(0, 1), EXIT } },
+        { "skb-deny", 8, 1, 3, { LOAD(BPF_W, 2, 1, 16), MOV(0, 0), EXIT } },
+        { "skb-constant", 8, 0, 2, { MOV(0, 1), EXIT } },
+        { "skb-map", 8, 1, 10,
+                        { MOV(0, 0), INSN(BPF_STX | BPF_MEM | BPF_W, 10, 0, -4, 0), COPY(2, 10), ADD(2, -4),
+                                        INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, 0),
+                                        INSN(0, 0, 0, 0, 0), CALL(1), MOV(0, 1), JUMP(0), EXIT } },
+        { "socket", 1, 0, 2, { MOV(0, 0), EXIT } },
+        { "kprobe", 2, 0, 2, { MOV(0, 0), EXIT } },
+};
+
+static Kind *find_kind(const char *name) {
+        for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
+                if (strcmp(kinds[i].name, name) == 0)
+                        return kinds + i;
+        fprintf(stderr, "bpf-calls: no such kind: %s\n", name);
+        exit(125);
+}
+
+static BpfAttr load_attr(Kind *kind) {
+        BpfAttr attr = {};
+
+        attr.load.type = kind->type;
+        attr.load.attach_type = kind->attach_type;
+        attr.load.n_instructions = (uint32_t) kind->n;
+        attr.load.instructions = (uintptr_t) kind->insns;
+        attr.load.license = (uintptr_t) gpl;
+        for (size_t i = 0; i < kind->n; i++)
+                if (kind->insns[i].code == (BPF_LD | BPF_IMM | BPF_DW))
+                        kind->insns[i].imm = map;
+        return attr;
+}
+
+static int load(Kind *kind) {
+        BpfAttr attr = load_attr(kind);
+
+        return (int) call_bpf(BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr));
+}
+
+static uint32_t program_id(int fd) {
+        uint32_t info[2] = {};
+        BpfAttr attr = { .info = { .fd = (uint32_t) fd, .size = sizeof(info), .info = (uintptr_t) info } };
+
+        if (call_bpf(BPF_COMMAND_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr.info)) < 0)
+                die("id");
+        return info[1];
+}
+
+/* -- commands
+ * ------------------------------------------------------------------------------------------------ */
+
+static unsigned long number(const char *word) {
+        return word ? strtoul(word, NULL, 0) : 0;
+}
+
+static unsigned type_or_device(const char *word) {
+        return word ? (unsigned) number(word) : BPF_ATTACH_CGROUP_DEVICE;
+}
+
+static long make_map(const char *kind) {
+        BpfAttr attr = {};
+
+        attr.map.type = strncmp(kind, "lpm", 3) == 0 ? BPF_MAP_LPM_TRIE
+                        : strcmp(kind, "hash") == 0  ? 1
+                                                     : BPF_MAP_ARRAY;
+        attr.map.key_size = strcmp(kind, "lpm") == 0 ? 8 : strcmp(kind, "lpm6") == 0 ? 20 : 4;
+        attr.map.value_size = 8;
+        attr.map.max_entries = strcmp(kind, "big") == 0 ? 1000000 : 2;
+        attr.map.flags = attr.map.type == BPF_MAP_LPM_TRIE ? BPF_MAP_NO_PREALLOC : 0;
+        map = (int) call_bpf(BPF_COMMAND_MAP_CREATE, &attr, sizeof(attr));
+        return map;
+}
+
+/* BPF_OBJ_PIN, BPF_OBJ_GET */
+static long pin(unsigned command, const char *path, int fd) {
+        BpfAttr attr = {};
+
+        memcpy(attr.bytes, &(uint64_t){ (uintptr_t) path }, sizeof(uint64_t));
+        memcpy(attr.bytes + 8, &fd, sizeof(fd));
+        return call_bpf(command, &attr, 16);
+}
+
+static long attach(unsigned flags, unsigned type, bool replace) {
+        BpfAttr attr = {};
+
+        attr.attach.target = (uint32_t) cgroup;
+        attr.attach.program = (uint32_t) program;
+        attr.attach.attach_type = type;
+        attr.attach.flags = flags | (replace ? BPF_ATTACH_REPLACE : 0);
+        attr.attach.replace = replace ? (uint32_t) other : 0;
+        return call_bpf(BPF_COMMAND_PROG_ATTACH, &attr, sizeof(attr.attach));
+}
+
+static long detach(unsigned type, bool with_program) {
+        BpfAttr attr = {};
+
+        attr.attach.target = (uint32_t) cgroup;
+        attr.attach.program = with_program ? (uint32_t) program : 0;
+        attr.attach.attach_type = type;
+        return call_bpf(BPF_COMMAND_PROG_DETACH, &attr, sizeof(attr.attach));
+}
+
+static long make_link(unsigned type) {
+        BpfAttr attr = {};
+
+        attr.link.program = (uint32_t) program;
+        attr.link.target = (uint32_t) cgroup;
+        attr.link.attach_type = type;
+        return call_bpf(BPF_COMMAND_LINK_CREATE, &attr, sizeof(attr.link));
+}
+
+static long query(unsigned type, unsigned flags) {
+        uint32_t ids[64] = {};
+        BpfAttr attr = {};
+        bool found = false;
+        long r;
+
+        attr.query.target = (uint32_t) cgroup;
+        attr.query.attach_type = type;
+        attr.query.query_flags = flags;
+        attr.query.programs = (uintptr_t) ids;
+        attr.query.n_programs = 64;
+        r = call_bpf(BPF_COMMAND_PROG_QUERY, &attr, sizeof(attr.query));
+        report("query", r);
+        if (r < 0)
+                return r;
+
+        for (uint32_t i = 0; program >= 0 && i < attr.query.n_programs; i++)
+                found |= ids[i] == program_id(program);
+        printf("  flags %u programs %u%s\n", attr.query.flags, attr.query.n_programs,
+                        found ? " current" : "");
+        return r;
+}
+
+static long by_id(uint32_t id) {
+        BpfAttr attr = {};
+        long r;
+
+        attr.by_id.id = id;
+        r = call_bpf(BPF_COMMAND_PROG_GET_FD_BY_ID, &attr, sizeof(attr.by_id));
+        if (r >= 0 && program_id((int) r) != id) {
+                errno = EILSEQ;
+                return -1;
+        }
+        if (r >= 0)
+                close((int) r);
+        return r;
+}
+
+static void fill(unsigned long n, Kind *kind) {
+        unsigned long i;
+        int r = 0;
+
+        for (i = 0; i < n && (r = load(kind)) >= 0; i++)
+                ;
+        if (r < 0)
+                printf("fill %lu %s\n", i, error_name(errno));
+        else
+                printf("fill %lu OK\n", i);
+}
+
+static long open_device(const char *path) {
+        int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+        if (fd >= 0)
+                close(fd);
+        return fd;
+}
+
+static long enter(const char *path) {
+        char file[4096];
+        int fd;
+        long r;
+
+        snprintf(file, sizeof(file), "%s/cgroup.procs", path);
+        fd = open(file, O_WRONLY | O_CLOEXEC);
+        r = fd < 0 ? -1 : write(fd, "0", 1);
+        if (fd >= 0)
+                close(fd);
+        return r;
+}
+
+static long send_datagram(const char *address) {
+        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
+        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        long r;
+
+        if (fd < 0 || inet_pton(AF_INET, address, &to.sin_addr) != 1)
+                die(address);
+        r = sendto(fd, "x", 1, 0, (struct sockaddr *) &to, sizeof(to));
+        close(fd);
+        return r;
+}
+
+static unsigned count_descriptors(void) {
+        DIR *directory = opendir("/proc/self/fd");
+        unsigned n = 0;
+
+        if (!directory)
+                die("/proc/self/fd");
+        while (readdir(directory))
+                n++;
+        closedir(directory);
+        return n;
+}
+
+static uint32_t type_of(int fd) {
+        uint32_t info[2] = {};
+        BpfAttr attr = { .info = { .fd = (uint32_t) fd, .size = sizeof(info), .info = (uintptr_t) info } };
+
+        return call_bpf(BPF_COMMAND_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr.info)) < 0 ? 0 : info[0];
+}
+
+static void storm(unsigned long n) {
+        unsigned before = count_descriptors(), failed = 0, wrong = 0;
+
+        for (unsigned long i = 0; i < n; i++) {
+                int fd = load(find_kind("allow"));
+
+                if (fd < 0)
+                        printf("load -1 %s\n", error_name(errno));
+                failed += fd < 0;
+                wrong += fd >= 0 && (fd <= 2 || type_of(fd) != BPF_PROGRAM_CGROUP_DEVICE);
+                if (fd > 2)
+                        close(fd);
+        }
+        printf("failed %u wrong %u leaked %i\n", failed, wrong, (int) count_descriptors() - (int) before);
+}
+
+/* Of struct bpf_prog_info up to the translated program. */
+static void has_call(uint32_t id) {
+        struct {
+                uint32_t words[5];
+                uint32_t translated_size;
+                uint64_t compiled;
+                uint64_t translated;
+        } info = {};
+        static struct bpf_insn insns[64];
+        BpfAttr by_id = { .by_id.id = id }, attr;
+        bool found = false;
+        int fd;
+
+        fd = (int) call_bpf(BPF_COMMAND_PROG_GET_FD_BY_ID, &by_id, sizeof(by_id.by_id));
+        if (fd < 0)
+                die("has-call");
+        info.translated_size = sizeof(insns);
+        info.translated = (uintptr_t) insns;
+        attr = (BpfAttr){ .info = { .fd = (uint32_t) fd, .size = sizeof(info), .info = (uintptr_t) &info } };
+        if (call_bpf(BPF_COMMAND_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr.info)) < 0)
+                die("info");
+        for (size_t i = 0; i < info.translated_size / sizeof(insns[0]); i++)
+                found |= insns[i].code == (BPF_JMP | BPF_CALL);
+        printf("%s of %u\n", found ? "call" : "no-call",
+                        (unsigned) (info.translated_size / sizeof(insns[0])));
+        close(fd);
+}
+
+static void *memory_that_never_comes(void) {
+        struct uffdio_api api = { .api = UFFD_API };
+        struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+        int fd = (int) syscall(SYS_userfaultfd, O_CLOEXEC);
+        void *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (fd < 0 || p == MAP_FAILED || ioctl(fd, UFFDIO_API, &api) < 0)
+                die("userfaultfd");
+        range.range.start = (uintptr_t) p;
+        range.range.len = PAGE;
+        if (ioctl(fd, UFFDIO_REGISTER, &range) < 0)
+                die("UFFDIO_REGISTER");
+        return p;
+}
+
+/* -- odd input
+ * ----------------------------------------------------------------------------------------------- */
+
+/* A page with nothing mapped behind. */
+static unsigned char *lonely_page(void) {
+        unsigned char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (p == MAP_FAILED || munmap(p + PAGE, PAGE) < 0)
+                die("mmap");
+        return p;
+}
+
+static void *at_end(const void *data, size_t size) {
+        return memcpy(lonely_page() + PAGE - size, data, size);
+}
+
+static void *read_only(const void *data, size_t size) {
+        unsigned char *p = lonely_page();
+
+        memcpy(p, data, size);
+        if (mprotect(p, PAGE, PROT_READ) < 0)
+                die("mprotect");
+        return p;
+}
+
+#define UNMAPPED ((void *) (uintptr_t) 8)
+
+/* One call with attributes in memory of this kind; what's opened is closed again. */
+static void try_at(const char *name, unsigned command, void *attr, size_t size) {
+        long r = call_bpf(command, attr, size);
+
+        report(name, r);
+        if (r > 0)
+                close((int) r);
+}
+
+static void try_load(const char *name, BpfAttr attr) {
+        try_at(name, BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr));
+}
+
+#define TRY_LOAD(name, change)                                                                               \
+        do {                                                                                                 \
+                BpfAttr a = load_attr(find_kind("deny-zero"));                                               \
+                change;                                                                                      \
+                try_load(name, a);                                                                           \
+        } while (0)
+
+static void odd_sizes(void) {
+        static const unsigned sizes[] = { 0, 1, 4, 8, 15, 16, 23, 24, 40, 47, 48, 56, 64, 71, 72, 120, 128,
+                143, 144, 152, 167, 168 };
+        static unsigned char big[2 * PAGE];
+        BpfAttr attr = load_attr(find_kind("deny-zero"));
+        char name[64];
+
+        for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
+                snprintf(name, sizeof(name), "size-%u", sizes[i]);
+                try_at(name, BPF_COMMAND_PROG_LOAD, &attr, sizes[i]);
+                snprintf(name, sizeof(name), "size-%u-at-page-end", sizes[i]);
+                try_at(name, BPF_COMMAND_PROG_LOAD, at_end(&attr, sizes[i]), sizes[i]);
+        }
+
+        memcpy(big, &attr, sizeof(attr));
+        try_at("size-200", BPF_COMMAND_PROG_LOAD, big, 200);
+        try_at("size-4096", BPF_COMMAND_PROG_LOAD, big, PAGE);
+        try_at("size-4097", BPF_COMMAND_PROG_LOAD, big, PAGE + 1);
+        try_at("size-4294967295", BPF_COMMAND_PROG_LOAD, big, UINT32_MAX);
+        big[190] = 1;
+        try_at("size-200-with-tail", BPF_COMMAND_PROG_LOAD, big, 200);
+        big[190] = 0;
+        big[PAGE - 1] = 1;
+        try_at("size-4096-with-tail", BPF_COMMAND_PROG_LOAD, big, PAGE);
+
+        memmove(big + 1, &attr, sizeof(attr));
+        try_at("attr-misaligned", BPF_COMMAND_PROG_LOAD, big + 1, sizeof(attr));
+        try_at("attr-null", BPF_COMMAND_PROG_LOAD, NULL, sizeof(attr));
+        try_at("attr-unmapped", BPF_COMMAND_PROG_LOAD, UNMAPPED, sizeof(attr));
+        try_at("attr-cut", BPF_COMMAND_PROG_LOAD, at_end(&attr, 100), sizeof(attr));
+        try_at("attr-cut-in-tail", BPF_COMMAND_PROG_LOAD, at_end(&attr, sizeof(attr)), 300);
+        try_at("attr-read-only-128", BPF_COMMAND_PROG_LOAD, read_only(&attr, sizeof(attr)), 128);
+}
+
+static void odd_memory(void) {
+        static char long_license[300];
+        static struct bpf_insn many[5000];
+        Kind *kind = find_kind("deny-zero");
+        size_t size = kind->n * sizeof(struct bpf_insn);
+        unsigned char *misaligned = lonely_page() + 3;
+
+        memset(long_license, 'x', sizeof(long_license) - 1);
+        memcpy(misaligned, kind->insns, size);
+        for (size_t i = 0; i < ELEMENTSOF(many); i++)
+                many[i] = MOV(0, 1);
+        many[ELEMENTSOF(many) - 1] = many[4095] = EXIT;
+
+        TRY_LOAD("instructions-null", a.load.instructions = 0);
+        TRY_LOAD("instructions-unmapped", a.load.instructions = 8);
+        TRY_LOAD("instructions-kernel", a.load.instructions = UINT64_C(0xffffffff81000000));
+        TRY_LOAD("instructions-cut", a.load.instructions = (uintptr_t) at_end(kind->insns, size - 8));
+        TRY_LOAD("instructions-at-page-end", a.load.instructions = (uintptr_t) at_end(kind->insns, size));
+        TRY_LOAD("instructions-misaligned", a.load.instructions = (uintptr_t) misaligned);
+        TRY_LOAD("instructions-read-only", a.load.instructions = (uintptr_t) read_only(kind->insns, size));
+        TRY_LOAD("instructions-0", a.load.n_instructions = 0);
+        TRY_LOAD("instructions-6", a.load.n_instructions = 6);
+        TRY_LOAD("instructions-4096", (a.load.instructions = (uintptr_t) many, a.load.n_instructions = 4096));
+        TRY_LOAD("instructions-1000001", a.load.n_instructions = 1000001);
+        TRY_LOAD("instructions-4294967295", a.load.n_instructions = UINT32_MAX);
+        TRY_LOAD("license-null", a.load.license = 0);
+        TRY_LOAD("license-unmapped", a.load.license = 8);
+        TRY_LOAD("license-cut", a.load.license = (uintptr_t) at_end("GPL", 3));
+        TRY_LOAD("license-at-page-end", a.load.license = (uintptr_t) at_end("GPL", 4));
+        TRY_LOAD("license-empty", a.load.license = (uintptr_t) "");
+        TRY_LOAD("license-long", a.load.license = (uintptr_t) long_license);
+        TRY_LOAD("name", strcpy(a.load.name, "sd_devices"));
+        TRY_LOAD("name-15", strcpy(a.load.name, "abcdefghij.__.9"));
+        TRY_LOAD("name-16", memset(a.load.name, 'x', 16));
+        TRY_LOAD("name-blank", strcpy(a.load.name, "a b"));
+        TRY_LOAD("name-escape", strcpy(a.load.name, "\033[2J"));
+        TRY_LOAD("attach-type-6", a.load.attach_type = 6);
+        TRY_LOAD("kernel-version", a.load.kernel_version = 0x060100);
+}
+
+static void odd_log(void) {
+        static char buffer[65536];
+        char *log = buffer;
+
+#define TRY_LOG(name, level, address, length)                                                                \
+        TRY_LOAD(name, (a.load.log_level = (level), a.load.log_buffer = (uintptr_t) (address),               \
+                                       a.load.log_size = (uint32_t) (length)))
+        TRY_LOG("log", 1, log, 65536);
+        TRY_LOG("log-2", 2, log, 65536);
+        printf("  %s\n", strstr(log, "exit") ? "has instructions" : "has no instructions");
+        TRY_LOG("log-stats", 4, log, 65536);
+        TRY_LOG("log-level-0", 0, log, 65536);
+        TRY_LOG("log-level-bad", 0x100, log, 65536);
+        TRY_LOG("log-null", 1, 0, 65536);
+        TRY_LOG("log-size-0", 1, log, 0);
+        TRY_LOG("log-level-alone", 1, 0, 0);
+        TRY_LOG("log-size-huge", 1, log, UINT32_MAX);
+        TRY_LOG("log-size-1GiB", 1, log, (UINT32_MAX >> 2) + 1);
+        TRY_LOG("log-size-beyond-memory", 1, log, 64u << 20);
+        TRY_LOG("log-small", 2, log, 128);
+        printf("  %zu bytes\n", strnlen(log, 128));
+        TRY_LOG("log-tiny-fixed", 2 | 8, log, 1);
+        TRY_LOG("log-unmapped", 2, UNMAPPED, 4096);
+        TRY_LOG("log-read-only", 2, read_only("", 1), 4096);
+        TRY_LOG("log-cut", 2, (uintptr_t) lonely_page() + PAGE - 40, 4096);
+        TRY_LOG("log-kernel", 2, UINT64_C(0xffffffff81000000), 4096);
+#undef TRY_LOG
+
+        BpfAttr attr = load_attr(find_kind("deny-zero"));
+        attr.load.log_true_size = 77;
+        long r = call_bpf(BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr));
+        report("log-true-size", r);
+        printf("  %u\n", attr.load.log_true_size);
+        if (r > 0)
+                close((int) r);
+
+        /* A program that the verifier refuses, whose log says why. */
+        struct bpf_insn no_result[] = { EXIT };
+        attr = load_attr(find_kind("deny-zero"));
+        attr.load.instructions = (uintptr_t) no_result;
+        attr.load.n_instructions = 1;
+        attr.load.log_level = 1;
+        attr.load.log_buffer = (uintptr_t) log;
+        attr.load.log_size = 65536;
+        try_at("verifier-refuses", BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr));
+        printf("  %s, %u\n", strstr(log, "!read_ok") ? "says why" : "doesn't say why",
+                        attr.load.log_true_size);
+}
+
+/* What a container doesn't get. */
+static void odd_fields(void) {
+        TRY_LOAD("flags-1", a.load.flags = 1);
+        TRY_LOAD("flags-4294967295", a.load.flags = UINT32_MAX);
+        TRY_LOAD("interface", a.load.interface = 1);
+        TRY_LOAD("attach-type-7", a.load.attach_type = 7);
+        for (unsigned i = 0; i < 17; i++) {
+                char name[32];
+
+                snprintf(name, sizeof(name), "btf-%u", i);
+                TRY_LOAD(name, memset(a.load.btf + 4 * i, 1, 4));
+        }
+        for (unsigned i = 0; i < 6; i++) {
+                char name[32];
+
+                snprintf(name, sizeof(name), "later-%u", i);
+                TRY_LOAD(name, memset(a.load.later + 4 * i, 1, 4));
+        }
+}
+
+static void odd_attach(const char *path) {
+        char procs[4096];
+        uint32_t ids[4];
+        BpfAttr a;
+        int file, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+        cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        snprintf(procs, sizeof(procs), "%s/cgroup.procs", path);
+        file = open(procs, O_RDONLY | O_CLOEXEC);
+        program = load(find_kind("allow"));
+        other = load(find_kind("allow"));
+        if (cgroup < 0 || file < 0 || program < 0 || other < 0)
+                die("odd");
+
+#define TRY(name, command, size, ...)                                                                        \
+        do {                                                                                                 \
+                memset(&a, 0, sizeof(a));                                                                    \
+                a.attach.target = (uint32_t) cgroup;                                                         \
+                a.attach.program = (uint32_t) program;                                                       \
+                a.attach.attach_type = 6;                                                                    \
+                __VA_ARGS__;                                                                                 \
+                try_at(name, command, &a, size);                                                             \
+        } while (0)
+        TRY("attach-flags-256", 8, 32, a.attach.flags = 0x100);
+        TRY("attach-flags-override-multi", 8, 32, a.attach.flags = 3);
+        TRY("attach-flags-replace-alone", 8, 32, (a.attach.flags = 4, a.attach.replace = (uint32_t) other));
+        TRY("attach-program-minus-1", 8, 32, (a.attach.flags = 2, a.attach.program = UINT32_MAX));
+        TRY("attach-program-99999", 8, 32, (a.attach.flags = 2, a.attach.program = 99999));
+        TRY("attach-program-cgroup", 8, 32, (a.attach.flags = 2, a.attach.program = (uint32_t) cgroup));
+        TRY("attach-program-null-device", 8, 32, (a.attach.flags = 2, a.attach.program = (uint32_t) null));
+        TRY("attach-target-minus-1", 8, 32, (a.attach.flags = 2, a.attach.target = UINT32_MAX));
+        TRY("attach-target-null-device", 8, 32, (a.attach.flags = 2, a.attach.target = (uint32_t) null));
+        TRY("attach-target-file", 8, 32, (a.attach.flags = 2, a.attach.target = (uint32_t) file));
+        TRY("attach-target-program", 8, 32, (a.attach.flags = 2, a.attach.target = (uint32_t) program));
+        TRY("attach-replace-0", 8, 20, (a.attach.flags = 6, a.attach.target = (uint32_t) null));
+        TRY("attach-replace-minus-1", 8, 32, (a.attach.flags = 6, a.attach.replace = UINT32_MAX));
+        TRY("attach-replace-cgroup", 8, 32, (a.attach.flags = 6, a.attach.replace = (uint32_t) cgroup));
+        TRY("attach-replace-not-attached", 8, 32, (a.attach.flags = 6, a.attach.replace = (uint32_t) other));
+        TRY("attach-size-12", 8, 12, );
+        TRY("detach-size-12", 9, 12, );
+        TRY("attach-size-16", 8, 16, a.attach.flags = 2);
+        TRY("attach-twice", 8, 16, a.attach.flags = 2);
+        TRY("attach-other-flags", 8, 16, (a.attach.flags = 1, a.attach.program = (uint32_t) other));
+        TRY("attach-tail", 8, 64, (a.attach.flags = 2, a.bytes[40] = 1));
+        TRY("detach-without-program", 9, 16, a.attach.program = 0);
+        TRY("detach-other", 9, 16, a.attach.program = (uint32_t) other);
+        TRY("detach-flags", 9, 16, a.attach.flags = 2);
+        TRY("detach-target-null-device", 9, 16, a.attach.target = (uint32_t) null);
+
+#define QUERY(name, size, ...)                                                                               \
+        do {                                                                                                 \
+                memset(&a, 0, sizeof(a));                                                                    \
+                a.query.target = (uint32_t) cgroup;                                                          \
+                a.query.attach_type = 6;                                                                     \
+                a.query.programs = (uintptr_t) ids;                                                          \
+                a.query.n_programs = 4;                                                                      \
+                __VA_ARGS__;                                                                                 \
+                try_at(name, 16, &a, size);                                                                  \
+                printf("  %u %u %i\n", a.query.flags, a.query.n_programs, ids[0] == program_id(program));    \
+                memset(ids, 0, sizeof(ids));                                                                 \
+        } while (0)
+        QUERY("query", 64, );
+        QUERY("query-size-28", 28, );
+        QUERY("query-size-32", 32, );
+        QUERY("query-count", 64, a.query.n_programs = 0);
+        QUERY("query-no-array", 64, a.query.programs = 0);
+        QUERY("query-array-unmapped", 64, a.query.programs = 8);
+        QUERY("query-array-read-only", 64, a.query.programs = (uintptr_t) read_only("", 1));
+        QUERY("query-flags-2", 64, a.query.query_flags = 2);
+        QUERY("query-flags-array", 64, a.query.program_flags = (uintptr_t) (ids + 2));
+        QUERY("query-flags-array-unmapped", 64, a.query.program_flags = 8);
+        QUERY("query-target-null-device", 64, a.query.target = (uint32_t) null);
+        QUERY("query-target-minus-1", 64, a.query.target = UINT32_MAX);
+        memset(&a, 0, sizeof(a));
+        a.query.target = (uint32_t) cgroup;
+        a.query.attach_type = 6;
+        try_at("query-attr-read-only", 16, read_only(&a, sizeof(a)), 64);
+
+        TRY("attach-second", 8, 32, (a.attach.flags = 2, a.attach.program = (uint32_t) other));
+        QUERY("query-two-in-one", 64, a.query.n_programs = 1);
+        TRY("detach-second", 9, 16, a.attach.program = (uint32_t) other);
+        TRY("detach", 9, 16, );
+        TRY("detach-again", 9, 16, );
+
+        memset(&a, 0, sizeof(a));
+        a.by_id.id = UINT32_MAX;
+        try_at("by-id-huge", 13, &a, sizeof(a.by_id));
+        a.by_id.id = program_id(program);
+        try_at("by-id", 13, &a, sizeof(a.by_id));
+        try_at("by-id-size-4", 13, &a, 4);
+        a.by_id.next_id = 1;
+        try_at("by-id-next", 13, &a, sizeof(a.by_id));
+
+        memset(&a, 0, sizeof(a));
+        a.link.program = (uint32_t) program;
+        a.link.target = (uint32_t) cgroup;
+        a.link.attach_type = 6;
+        try_at("link", 28, &a, sizeof(a.link));
+        a.link.program = (uint32_t) cgroup;
+        try_at("link-program-cgroup", 28, &a, sizeof(a.link));
+        a.link.program = (uint32_t) program;
+        a.link.target = (uint32_t) null;
+        try_at("link-target-null-device", 28, &a, sizeof(a.link));
+}
+
+static void odd(const char *path) {
+        odd_sizes();
+        odd_memory();
+        odd_log();
+        odd_fields();
+        odd_attach(path);
+}
+
+/* -- races
+ * --------------------------------------------------------------------------------------------------- */
+
+static atomic_bool stop;
+static BpfAttr shared;
+static struct bpf_insn shared_insns[7];
+static int shared_fd;
+
+/* What a program may be when it's loaded: "good" is lent, "bad" isn't. */
+static void *flip_attr(void *unused) {
+        BpfAttr good = load_attr(find_kind("allow")), bad = load_attr(find_kind("socket"));
+
+        bad.load.flags = 0;
+        for (unsigned i = 0; !atomic_load(&stop); i++)
+                memcpy(&shared, i & 1 ? &bad : &good, sizeof(shared));
+        return NULL;
+}
+
+static void *flip_instructions(void *unused) {
+        struct bpf_insn good = MOV(0, 0), bad = CALL(5);
+
+        for (unsigned i = 0; !atomic_load(&stop); i++)
+                shared_insns[5] = i & 1 ? bad : good;
+        return NULL;
+}
+
+/* A program's descriptor becomes a cgroup's and back. */
+static void *flip_fd(void *unused) {
+        while (!atomic_load(&stop)) {
+                dup2(program, shared_fd);
+                dup2(cgroup, shared_fd);
+        }
+        return NULL;
+}
+
+static void race(unsigned long n, void *(*flip)(void *), long (*call)(void)) {
+        unsigned counts[4096] = {}, ok = 0, bad = 0;
+        pthread_t thread;
+
+        if (pthread_create(&thread, NULL, flip, NULL) != 0)
+                die("pthread_create");
+        for (unsigned long i = 0; i < n; i++) {
+                long r = call();
+
+                if (r < 0)
+                        counts[errno]++;
+                else
+                        ok++;
+                if (r > 0) {
+                        bad += type_of((int) r) != 15;
+                        /* Some stay, to be looked at by whoever may. */
+                        if (ok % 8 == 0 && ok < 8 * 32)
+                                printf("id %u\n", program_id((int) r));
+                        else
+                                close((int) r);
+                }
+        }
+        atomic_store(&stop, true);
+        pthread_join(thread, NULL);
+
+        printf("OK %u\nbad %u\n", ok, bad);
+        for (int i = 0; i < 4096; i++)
+                if (counts[i] > 0)
+                        printf("%s %u\n", error_name(i), counts[i]);
+}
+
+static long call_shared(void) {
+        return call_bpf(BPF_COMMAND_PROG_LOAD, &shared, sizeof(shared));
+}
+
+static long call_attach_shared(void) {
+        BpfAttr attr = {};
+        long r;
+
+        attr.attach.target = (uint32_t) cgroup;
+        attr.attach.program = (uint32_t) shared_fd;
+        attr.attach.attach_type = 6;
+        attr.attach.flags = 2;
+        r = call_bpf(BPF_COMMAND_PROG_ATTACH, &attr, sizeof(attr.attach));
+        if (r >= 0 && detach(6, true) < 0)
+                die("detach");
+        return r;
+}
+
+/* -- who
+ * ----------------------------------------------------------------------------------------------------- */
+
+static void drop(const char *names) {
+        static const struct {
+                const char *name;
+                unsigned capability;
+        } known[] = { { "sys_admin", CAP_SYS_ADMIN }, { "bpf", 39 }, { "net_admin", CAP_NET_ADMIN } };
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[2];
+
+        if (syscall(SYS_capget, &header, data) < 0)
+                die("capget");
+        for (size_t i = 0; i < ELEMENTSOF(known); i++)
+                if (strstr(names, known[i].name))
+                        data[known[i].capability / 32].effective &= ~(1u << known[i].capability % 32);
+        if (syscall(SYS_capset, &header, data) < 0)
+                die("capset");
+}
+
+static void write_file(const char *path, const char *text) {
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+        if (fd < 0 || write(fd, text, strlen(text)) < 0)
+                die(path);
+        close(fd);
+}
+
+static void enter_userns(void) {
+        char uid_map[64], gid_map[64];
+
+        snprintf(uid_map, sizeof(uid_map), "0 %u 1", geteuid());
+        snprintf(gid_map, sizeof(gid_map), "0 %u 1", getegid());
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+        if (unshare(CLONE_NEWUSER) < 0)
+                die("unshare");
+        write_file("/proc/self/setgroups", "deny");
+        write_file("/proc/self/uid_map", uid_map);
+        write_file("/proc/self/gid_map", gid_map);
+}
+
+/* -- the command line
+ * ---------------------------------------------------------------------------------------- */
+
+static void perform(int argc, char **argv) {
+        const char *name = argv[0], *first = argc > 1 ? argv[1] : NULL, *second = argc > 2 ? argv[2] : NULL;
+
+        errno = 0;
+        if (strcmp(name, "load") == 0)
+                report(name, program = load(find_kind(first)));
+        else if (strcmp(name, "map") == 0)
+                report(name, make_map(first));
+        else if (strcmp(name, "pin-map") == 0)
+                report(name, pin(6, first, map));
+        else if (strcmp(name, "get-map") == 0)
+                report(name, map = (int) pin(7, first, 0));
+        else if (strcmp(name, "keep") == 0) {
+                other = program;
+                program = -1;
+        } else if (strcmp(name, "forget") == 0) {
+                close(program);
+                program = -1;
+        } else if (strcmp(name, "swap") == 0) {
+                int fd = program;
+
+                program = other;
+                other = fd;
+        } else if (strcmp(name, "cgroup") == 0)
+                report(name, cgroup = open(first, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        else if (strcmp(name, "cgroup-path") == 0)
+                report(name, cgroup = open(first, O_PATH | O_DIRECTORY | O_CLOEXEC));
+        else if (strcmp(name, "mkdir") == 0)
+                report(name, mkdir(first, 0755));
+        else if (strcmp(name, "rmdir") == 0)
+                report(name, rmdir(first));
+        else if (strcmp(name, "enter") == 0)
+                report(name, enter(first));
+        else if (strcmp(name, "attach") == 0)
+                report(name, attach((unsigned) number(first), type_or_device(second), false));
+        else if (strcmp(name, "replace") == 0)
+                report(name, attach((unsigned) number(first), type_or_device(second), true));
+        else if (strcmp(name, "detach") == 0)
+                report(name, detach(type_or_device(first), true));
+        else if (strcmp(name, "detach-none") == 0)
+                report(name, detach(type_or_device(first), false));
+        else if (strcmp(name, "link") == 0)
+                report(name, make_link(type_or_device(first)));
+        else if (strcmp(name, "query") == 0)
+                query(type_or_device(first), (unsigned) number(second));
+        else if (strcmp(name, "by-id") == 0)
+                report(name, by_id(first ? (uint32_t) number(first) : program_id(program)));
+        else if (strcmp(name, "id") == 0)
+                printf("id %u\n", program_id(program));
+        else if (strcmp(name, "fill") == 0)
+                fill(number(first), find_kind(second));
+        else if (strcmp(name, "open") == 0)
+                report(name, open_device(first));
+        else if (strcmp(name, "send") == 0)
+                report(name, send_datagram(first));
+        else if (strcmp(name, "storm") == 0)
+                storm(number(first));
+        else if (strcmp(name, "has-call") == 0)
+                for (int i = 1; i < argc; i++)
+                        has_call((uint32_t) number(argv[i]));
+        else if (strcmp(name, "hang") == 0) {
+                void *p = memory_that_never_comes();
+
+                puts("calling");
+                fflush(stdout);
+                report(name, call_bpf((unsigned) number(first), p, 16));
+        } else if (strcmp(name, "cloexec") == 0)
+                printf("cloexec %i\n", fcntl(program, F_GETFD) & FD_CLOEXEC ? 1 : 0);
+        else if (strcmp(name, "command") == 0) {
+                BpfAttr attr = {};
+
+                attr.attach = (BpfAttach){ .target = (uint32_t) cgroup,
+                        .program = (uint32_t) program,
+                        .attach_type = BPF_ATTACH_CGROUP_DEVICE };
+                report(name, call_bpf((unsigned) number(first), &attr, 16));
+        } else if (strcmp(name, "sleep") == 0)
+                usleep((useconds_t) number(first) * 1000);
+        else if (strcmp(name, "odd") == 0)
+                odd(first);
+        else if (strcmp(name, "race-attr") == 0) {
+                shared = load_attr(find_kind("allow"));
+                race(number(first), flip_attr, call_shared);
+        } else if (strcmp(name, "race-instructions") == 0) {
+                memcpy(shared_insns, find_kind("deny-zero")->insns, sizeof(shared_insns));
+                shared = load_attr(find_kind("deny-zero"));
+                shared.load.instructions = (uintptr_t) shared_insns;
+                race(number(first), flip_instructions, call_shared);
+        } else if (strcmp(name, "race-fd") == 0) {
+                shared_fd = dup(cgroup);
+                race(number(first), flip_fd, call_attach_shared);
+        } else {
+                fprintf(stderr, "bpf-calls: no such command: %s\n", name);
+                exit(125);
+        }
+        fflush(stdout);
+}
+
+static void *perform_all(void *p) {
+        for (char **argv = p; *argv;) {
+                int argc = 0;
+
+                while (argv[argc] && strcmp(argv[argc], ",") != 0)
+                        argc++;
+                if (argc > 0) {
+                        char *end = argv[argc];
+
+                        argv[argc] = NULL;
+                        perform(argc, argv);
+                        argv[argc] = end;
+                }
+                argv += argc + (argv[argc] ? 1 : 0);
+        }
+        return NULL;
+}
+
+int main(int argc, char *argv[]) {
+        enum { UID_ = 256, DROP, USERNS, THREAD, HELP };
+        static const struct option options[] = { { "uid", required_argument, NULL, UID_ },
+                { "drop", required_argument, NULL, DROP }, { "userns", no_argument, NULL, USERNS },
+                { "thread", no_argument, NULL, THREAD }, { "help", no_argument, NULL, HELP }, {} };
+        bool thread = false;
+        int c;
+
+        while ((c = getopt_long(argc, argv, "+", options, NULL)) >= 0)
+                switch (c) {
+                case UID_:
+                        if (setresuid((uid_t) number(optarg), (uid_t) number(optarg),
+                                            (uid_t) number(optarg)) < 0)
+                                die("setresuid");
+                        break;
+                case DROP:
+                        drop(optarg);
+                        break;
+                case USERNS:
+                        enter_userns();
+                        break;
+                case THREAD:
+                        thread = true;
+                        break;
+                case HELP:
+                        usage(stdout);
+                        return 0;
+                default:
+                        usage(stderr);
+                        return 125;
+                }
+
+        if (optind >= argc) {
+                usage(stderr);
+                return 125;
+        }
+        if (thread) {
+                pthread_t t;
+
+                if (pthread_create(&t, NULL, perform_all, argv + optind) != 0)
+                        die("pthread_create");
+                pthread_join(t, NULL);
+        } else
+                perform_all(argv + optind);
+        return 0;
+}
