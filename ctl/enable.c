@@ -264,9 +264,8 @@ static char *find_deputy_run(void) {
 
 /* What nspawn has to let through for the policy that the unit will have. Profiles that are about to be linked
  * count; it does no harm to let more through than is lent. */
-static char *nspawn_option_for(const Enabling *e) {
+static char **nspawn_options_for(const Enabling *e) {
         g_autoptr(Policy) policy = NULL;
-        g_autofree char *names = NULL;
         CallSet calls = 0;
 
         if (policy_load_unit(e->unit, NULL, &policy) >= 0)
@@ -280,12 +279,12 @@ static char *nspawn_option_for(const Enabling *e) {
                         calls |= policy_intercepted_calls(profile);
         }
 
-        names = nspawn_system_call_filter(calls);
-        return names ? g_strdup_printf("--system-call-filter=%s", names) : NULL;
+        return nspawn_options(calls);
 }
 
 static int wrap_commands(Enabling *e) {
-        g_autofree char *deputy_run = find_deputy_run(), *nspawn_option = nspawn_option_for(e);
+        g_auto(GStrv) options = nspawn_options_for(e);
+        g_autofree char *deputy_run = find_deputy_run();
         int r;
 
         if (e->commands->len == 0) {
@@ -303,7 +302,8 @@ static int wrap_commands(Enabling *e) {
                         continue;
                 }
 
-                r = exec_command_wrap(command, deputy_run, nspawn ? nspawn_option : NULL, &line);
+                r = exec_command_wrap(
+                                command, deputy_run, nspawn ? (const char *const *) options : NULL, &line);
                 if (r == -EOPNOTSUPP)
                         log_error("%s: the command %s has a prefix that deputyctl doesn't know; write the "
                                   "drop-in "

@@ -415,7 +415,8 @@ static void append_prefix(GString *line, ExecFlags flags) {
                         g_string_append(line, prefixes[i].prefix);
 }
 
-int exec_command_wrap(const ExecCommand *command, const char *deputy_run, const char *option, char **ret) {
+int exec_command_wrap(
+                const ExecCommand *command, const char *deputy_run, const char *const *options, char **ret) {
         g_autofree char *path = path_as_argument(command), *runner = NULL;
         g_autoptr(GString) line = g_string_new(NULL), prefixed = NULL;
         const char *argv0 = command->argv->pdata[0];
@@ -436,8 +437,8 @@ int exec_command_wrap(const ExecCommand *command, const char *deputy_run, const 
 
         append_word(line, "--", true);
         append_word(line, path, command->specifiers);
-        if (option)
-                append_word(line, option, false);
+        for (const char *const *o = options; o && *o; o++)
+                append_word(line, *o, false);
         for (guint i = 1; i < command->argv->len; i++)
                 append_word(line, command->argv->pdata[i], command->specifiers);
 

@@ -49,11 +49,12 @@ guint exec_command_program_index(const ExecCommand *command);
 /* Is this deputy-run? */
 bool exec_command_is_wrapped(const ExecCommand *command);
 
-/* The value of an ExecStart= that runs the command through "deputy_run" (a path). "option", if not NULL, is
- * added as the program's first argument. Return: 0 and a line (free with g_free()), -EOPNOTSUPP if the
- * command has a flag that's unknown here, -ENOTUNIQ if its argv[0] comes from a variable and so can be
+/* The value of an ExecStart= that runs the command through "deputy_run" (a path). "options" (NULL-terminated,
+ * or NULL) are added as the program's first arguments. Return: 0 and a line (free with g_free()), -EOPNOTSUPP
+ * if the command has a flag that's unknown here, -ENOTUNIQ if its argv[0] comes from a variable and so can be
  * several words. */
-int exec_command_wrap(const ExecCommand *command, const char *deputy_run, const char *option, char **ret);
+int exec_command_wrap(
+                const ExecCommand *command, const char *deputy_run, const char *const *options, char **ret);
 
 /* One word as it's written in an ExecStart= line. "specifiers" as in ExecCommand. Free with g_free(). */
 char *exec_word_quote(const char *word, bool specifiers);

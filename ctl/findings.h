@@ -31,9 +31,7 @@ void findings_to_json(const GPtrArray *findings, Json *json, const char *name);
 /* The worst level of them; LOG_DEBUG if there are none. */
 int findings_worst(const GPtrArray *findings);
 
-/* What nspawn's --system-call-filter= has to name, so that its own filter lets these calls through to ours:
- * NULL if nothing. Free with g_free(). */
-char *nspawn_system_call_filter(CallSet calls);
-
-/* The same for one call, by name. */
-const char *nspawn_system_call_filter_name(const char *call);
+/* What nspawn has to be told, so that the calls of these families come as far as to our filter and their
+ * callers hold the capabilities that lending asks for: "--capability=…", "--system-call-filter=…". Free with
+ * g_strfreev(). */
+char **nspawn_options(CallSet calls);

@@ -30,53 +30,46 @@ static const struct {
         { offsetof(UnitSettings, protect_kernel_logs), "ProtectKernelLogs", "syslog" },
 };
 
-/* Calls that nspawn denies by itself, and the names by which it lets them through. */
+/* Calls that nspawn denies by itself, and the group by which its --system-call-filter= lets them through as
+ * well as by their names. */
 static const struct {
-        const char *call;
-        const char *name;
+        CallId call;
+        const char *group; /* may be NULL */
 } nspawn_denied[] = {
-        { "bpf", "bpf" },
-        { "init_module", "@module" },
-        { "finit_module", "@module" },
-        { "delete_module", "@module" },
-        { "perf_event_open", "perf_event_open" },
-        { "fanotify_init", "fanotify_init" },
-        { "fanotify_mark", "fanotify_mark" },
-        { "open_by_handle_at", "open_by_handle_at" },
-        { "quotactl", "quotactl" },
-        { "swapon", "@swap" },
-        { "swapoff", "@swap" },
-        { "syslog", "syslog" },
-        { "clock_settime", "@clock" },
-        { "settimeofday", "@clock" },
-        { "adjtimex", "@clock" },
-        { "clock_adjtime", "@clock" },
-        { "add_key", "@keyring" },
-        { "keyctl", "@keyring" },
-        { "request_key", "@keyring" },
+        { CALL_BPF, NULL },
+        { CALL_INIT_MODULE, "@module" },
+        { CALL_FINIT_MODULE, "@module" },
 };
 
-const char *nspawn_system_call_filter_name(const char *call) {
+/* Capabilities that lending asks callers for, in their user namespace, and that nspawn takes from containers.
+ * There they're no privilege by themselves. */
+static const struct {
+        CallSet calls;
+        const char *capability;
+        bool opens_filter; /* nspawn's filter lets the calls through if it's kept */
+} nspawn_dropped[] = {
+        { CALL_BIT(CALL_INIT_MODULE) | CALL_BIT(CALL_FINIT_MODULE), "CAP_SYS_MODULE", true },
+};
+
+char **nspawn_options(CallSet calls) {
+        g_autoptr(GString) names = g_string_new(NULL), capabilities = g_string_new(NULL);
+        g_autoptr(GPtrArray) options = g_ptr_array_new();
+
+        for (size_t i = 0; i < G_N_ELEMENTS(nspawn_dropped); i++)
+                if (nspawn_dropped[i].calls & calls)
+                        g_string_append_printf(capabilities, "%s%s", capabilities->len > 0 ? "," : "",
+                                        nspawn_dropped[i].capability);
         for (size_t i = 0; i < G_N_ELEMENTS(nspawn_denied); i++)
-                if (strcmp(nspawn_denied[i].call, call) == 0)
-                        return nspawn_denied[i].name;
+                if (call_set_contains(calls, nspawn_denied[i].call))
+                        g_string_append_printf(names, "%s%s", names->len > 0 ? " " : "",
+                                        call_to_string(nspawn_denied[i].call));
 
-        return NULL;
-}
-
-char *nspawn_system_call_filter(CallSet calls) {
-        g_autoptr(GString) list = g_string_new(NULL);
-
-        for (CallId id = 0; id < _CALL_MAX; id++) {
-                const char *name = call_set_contains(calls, id)
-                                                   ? nspawn_system_call_filter_name(call_to_string(id))
-                                                   : NULL;
-
-                if (name && !strstr(list->str, name))
-                        g_string_append_printf(list, "%s%s", list->len > 0 ? " " : "", name);
-        }
-
-        return list->len > 0 ? g_strdup(list->str) : NULL;
+        if (capabilities->len > 0)
+                g_ptr_array_add(options, g_strdup_printf("--capability=%s", capabilities->str));
+        if (names->len > 0)
+                g_ptr_array_add(options, g_strdup_printf("--system-call-filter=%s", names->str));
+        g_ptr_array_add(options, NULL);
+        return (char **) g_ptr_array_free(g_steal_pointer(&options), FALSE);
 }
 
 static bool names_call(const char *list, const char *call) {
@@ -260,56 +253,94 @@ static char *rule_to_string(const DeviceRule *rule) {
         return g_strdup_printf("%s %u:%u-%u", type, rule->major, rule->minor_first, rule->minor_last);
 }
 
-static void check_devices(GPtrArray *findings, const UnitSettings *settings, const Policy *policy) {
+/* Which of these devices doesn't the unit's device cgroup let it open? Comma-separated, or NULL. */
+static char *closed_devices(const UnitSettings *settings, const GArray *rules) {
         g_autoptr(GString) closed = g_string_new(NULL);
         g_autoptr(GArray) allowed = NULL;
-
-        if (!(policy->system_calls & (CALL_BIT(CALL_MKNOD) | CALL_BIT(CALL_MKNODAT))))
-                return;
 
         /* "auto" with DeviceAllow= is as good as "closed", without it everything may be opened. */
         if (!settings->device_policy ||
                         (strcmp(settings->device_policy, "auto") == 0 && settings->device_allow->len == 0))
-                return;
+                return NULL;
 
         allowed = allowed_devices(settings);
-        for (guint i = 0; i < policy->mknod.devices->len; i++) {
-                const DeviceRule *rule = &g_array_index(policy->mknod.devices, DeviceRule, i);
+        for (guint i = 0; i < rules->len; i++) {
+                const DeviceRule *rule = &g_array_index(rules, DeviceRule, i);
                 g_autofree char *name = rule_to_string(rule);
 
                 if (!rule_is_allowed(allowed, rule))
                         g_string_append_printf(closed, "%s%s", closed->len > 0 ? ", " : "", name);
         }
 
-        if (closed->len > 0)
+        return closed->len > 0 ? g_strdup(closed->str) : NULL;
+}
+
+static void check_devices(GPtrArray *findings, const UnitSettings *settings, const Policy *policy) {
+        const char *setting = settings->private_devices ? "PrivateDevices=yes" : "its DevicePolicy=";
+        g_autofree char *closed = NULL;
+
+        if (policy->system_calls & (CALL_BIT(CALL_MKNOD) | CALL_BIT(CALL_MKNODAT)))
+                closed = closed_devices(settings, policy->mknod.devices);
+
+        if (closed)
                 findings_add(findings, LOG_WARNING, settings->id,
-                                g_strdup_printf("%s lets it make, but not open: %s",
-                                                settings->private_devices ? "PrivateDevices=yes"
-                                                                          : "its DevicePolicy=",
-                                                closed->str),
+                                g_strdup_printf("%s lets it make, but not open: %s", setting, closed),
                                 g_strdup_printf("if it should: systemctl set-property '%s' "
                                                 "DeviceAllow='/dev/NAME "
                                                 "rw', or char-NAME, block-NAME of /proc/devices",
                                                 settings->id));
 }
 
-/* The value of the last "LONG=VALUE", "LONG VALUE", "-S VALUE" or "-SVALUE" in a command line of nspawn. */
-static const char *nspawn_option(const ExecCommand *command, const char *name, char letter) {
-        const char *value = NULL;
+/* The value of an argument "LONG=VALUE", "LONG VALUE", "-S VALUE" or "-SVALUE", or NULL if it isn't this
+ * option. */
+static const char *option_value(const char *argument, const char *next, const char *name, char letter) {
+        if (g_str_has_prefix(argument, name)) {
+                if (argument[strlen(name)] == '=')
+                        return argument + strlen(name) + 1;
+                return argument[strlen(name)] ? NULL : next;
+        }
+
+        if (letter && argument[0] == '-' && argument[1] == letter)
+                return argument[2] ? argument + 2 : next;
+
+        return NULL;
+}
+
+/* All values of an option in a command line of nspawn, the last one last. An option whose value may be left
+ * out takes none from the next word: those are asked for without "takes_next". */
+static GPtrArray *nspawn_values(const ExecCommand *command, const char *name, char letter, bool takes_next) {
+        GPtrArray *values = g_ptr_array_new();
 
         for (guint i = exec_command_program_index(command) + 1; i < command->argv->len; i++) {
-                const char *a = command->argv->pdata[i];
-                const char *next = i + 1 < command->argv->len ? command->argv->pdata[i + 1] : NULL;
+                const char *a = command->argv->pdata[i], *value;
 
                 if (strcmp(a, "--") == 0)
                         break;
-                if (g_str_has_prefix(a, name) && a[strlen(name)] == '=')
-                        value = a + strlen(name) + 1;
-                else if (letter && a[0] == '-' && a[1] == letter)
-                        value = a[2] ? a + 2 : next;
+
+                value = option_value(a,
+                                takes_next && i + 1 < command->argv->len ? command->argv->pdata[i + 1] : NULL,
+                                name, letter);
+                if (value)
+                        g_ptr_array_add(values, (char *) (uintptr_t) value);
         }
 
-        return value;
+        return values;
+}
+
+static const char *nspawn_value(const ExecCommand *command, const char *name, char letter, bool takes_next) {
+        g_autoptr(GPtrArray) values = nspawn_values(command, name, letter, takes_next);
+
+        return values->len > 0 ? values->pdata[values->len - 1] : NULL;
+}
+
+/* Those of an option that adds up, as words: "CAP_A,CAP_B" are two. */
+static char **nspawn_words(const ExecCommand *command, const char *name) {
+        g_autoptr(GPtrArray) values = nspawn_values(command, name, 0, true);
+        g_autofree char *all = NULL;
+
+        g_ptr_array_add(values, NULL);
+        all = g_strjoinv(" ", (char **) values->pdata);
+        return g_strsplit_set(all, " \t,", -1);
 }
 
 static bool nspawn_has_flag(const ExecCommand *command, const char *flag) {
@@ -366,13 +397,70 @@ static bool is_no(const char *value) {
         return value && g_strv_contains(no, value);
 }
 
+static bool words_contain(char **words, const char *word) {
+        return g_strv_contains((const char *const *) words, word);
+}
+
+/* Which capabilities lending asks for, and the container hasn't? */
+static CallSet check_nspawn_capabilities(GPtrArray *findings, const UnitSettings *settings,
+                const ExecCommand *command, const char *path, const char *text, CallSet calls) {
+        g_auto(GStrv) kept = nspawn_words(command, "--capability");
+        g_auto(GStrv) dropped = nspawn_words(command, "--drop-capability");
+        g_autofree char *file_kept = settings_file_value(text, "Capability");
+        g_autofree char *file_dropped = settings_file_value(text, "DropCapability");
+        g_auto(GStrv) kept_in_file = g_strsplit_set(file_kept ?: "", " \t,", -1);
+        g_auto(GStrv) dropped_in_file = g_strsplit_set(file_dropped ?: "", " \t,", -1);
+        CallSet opened = 0;
+
+        for (size_t i = 0; i < G_N_ELEMENTS(nspawn_dropped); i++) {
+                const char *capability = nspawn_dropped[i].capability;
+                bool is_dropped = words_contain(dropped, capability) ||
+                                  words_contain(dropped_in_file, capability);
+                bool is_kept = words_contain(kept, capability) || words_contain(kept, "all") ||
+                               words_contain(kept_in_file, capability) || words_contain(kept_in_file, "all");
+
+                if (!(nspawn_dropped[i].calls & calls))
+                        continue;
+                if (is_kept && !is_dropped) {
+                        opened |= nspawn_dropped[i].opens_filter ? nspawn_dropped[i].calls : 0;
+                        continue;
+                }
+
+                findings_add(findings, LOG_WARNING, is_dropped && path ? path : settings->id,
+                                g_strdup_printf("the container has no %s, so it's lent nothing that asks for "
+                                                "it",
+                                                capability),
+                                is_dropped ? NULL
+                                           : g_strdup_printf("deputyctl enable '%s' adds --capability=%s, "
+                                                             "which "
+                                                             "is no privilege by itself in a user namespace",
+                                                             settings->id, capability));
+        }
+
+        return opened;
+}
+
+/* Which of the calls does a list of nspawn's not let through? Blank-separated, or NULL. */
+static char *nspawn_filter_lacks(char **filter, CallSet calls) {
+        g_autoptr(GString) lacking = g_string_new(NULL);
+
+        for (size_t i = 0; i < G_N_ELEMENTS(nspawn_denied); i++) {
+                const char *name = call_to_string(nspawn_denied[i].call), *group = nspawn_denied[i].group;
+
+                if (call_set_contains(calls, nspawn_denied[i].call) && !words_contain(filter, name) &&
+                                !words_contain(filter, "@known") && !(group && words_contain(filter, group)))
+                        g_string_append_printf(lacking, "%s%s", lacking->len > 0 ? " " : "", name);
+        }
+
+        return lacking->len > 0 ? g_strdup(lacking->str) : NULL;
+}
+
 static void check_nspawn(GPtrArray *findings, const UnitSettings *settings, const ExecCommand *command,
                 CallSet calls) {
-        const char *machine = nspawn_option(command, "--machine", 'M');
-        const char *private_users = nspawn_option(command, "--private-users", 0);
-        const char *filter = nspawn_option(command, "--system-call-filter", 0);
-        g_autofree char *needed = nspawn_system_call_filter(calls), *path = NULL, *text = NULL;
-        g_autofree char *file_users = NULL, *file_filter = NULL;
+        const char *machine = nspawn_value(command, "--machine", 'M', true);
+        const char *private_users = nspawn_value(command, "--private-users", 0, false);
+        g_autofree char *path = NULL, *text = NULL, *file_users = NULL, *file_filter = NULL, *lacking = NULL;
+        g_auto(GStrv) filter = NULL;
 
         text = nspawn_settings_file(machine, &path);
         file_users = settings_file_value(text, "PrivateUsers");
@@ -389,19 +477,25 @@ static void check_nspawn(GPtrArray *findings, const UnitSettings *settings, cons
                 findings_add(findings, LOG_INFO, path,
                                 g_strdup("its SystemCallFilter= denies calls, and beats the policy"), NULL);
 
-        if (!needed)
-                return;
+        calls &= ~check_nspawn_capabilities(findings, settings, command, path, text, calls);
 
-        if (file_filter && !strstr(file_filter, needed))
+        /* The file's list takes the place of the command line's. */
+        filter = file_filter ? g_strsplit_set(file_filter, " \t", -1)
+                             : nspawn_words(command, "--system-call-filter");
+        lacking = nspawn_filter_lacks(filter, calls);
+        if (lacking && file_filter)
                 findings_add(findings, LOG_WARNING, path,
-                                g_strdup("its SystemCallFilter= takes the place of the command line's, and "
-                                         "nspawn denies calls that the policy lends"),
-                                g_strdup_printf("SystemCallFilter=%s", needed));
-        else if (!file_filter && !(filter && strstr(filter, needed)))
+                                g_strdup_printf("its SystemCallFilter= takes the place of the command "
+                                                "line's, and "
+                                                "nspawn denies what the policy lends: %s",
+                                                lacking),
+                                g_strdup_printf("SystemCallFilter=%s", lacking));
+        else if (lacking)
                 findings_add(findings, LOG_WARNING, settings->id,
-                                g_strdup("nspawn's own filter denies calls that the policy lends"),
-                                g_strdup_printf("deputyctl enable '%s' adds --system-call-filter=%s",
-                                                settings->id, needed));
+                                g_strdup_printf("nspawn's own filter denies what the policy lends: %s",
+                                                lacking),
+                                g_strdup_printf("deputyctl enable '%s' adds --system-call-filter=",
+                                                settings->id));
 }
 
 static void check_users(GPtrArray *findings, const UnitSettings *settings, const Policy *policy) {

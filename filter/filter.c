@@ -80,6 +80,15 @@ typedef struct Rule {
                 }                                                                                            \
         }
 
+/* finit_module: what's forced upon the kernel is never lent: MODULE_INIT_IGNORE_MODVERSIONS,
+ * _IGNORE_VERMAGIC. */
+#define MODULE_RULES                                                                                         \
+        {                                                                                                    \
+                CALL_FINIT_MODULE, 1, {                                                                      \
+                        TEST_BITS(2, 1 | 2, 0)                                                               \
+                }                                                                                            \
+        }
+
 /* mknod: mode is 16 bits wide and S_IFMT within them. Files, FIFOs, sockets and mode 0 are anybody's (law 2:
  * they stay native), and so is the whiteout, character device 0:0, since Linux 5.8. Block device 0:0 isn't a
  * whiteout. */
@@ -112,6 +121,7 @@ static const Rule rules[] = {
         { CALL_IOPRIO_SET, 1, { TEST_BITS(0, 0xffffffff, IOPRIO_WHO_PGRP) } },
 
         BPF_RULES,
+        MODULE_RULES,
 };
 
 static int add_call(scmp_filter_ctx context, CallId call, int nr) {

@@ -115,7 +115,7 @@ static size_t key_index(const PolicyKey *key) {
         size_t base = 0;
 
         for (const PolicySection *const *s = policy_sections; *s; s++) {
-                if (key >= (*s)->keys && key < (*s)->keys + (*s)->n_keys)
+                if ((*s)->n_keys > 0 && key >= (*s)->keys && key < (*s)->keys + (*s)->n_keys)
                         return base + (size_t) (key - (*s)->keys);
 
                 base += (*s)->n_keys;

@@ -106,6 +106,19 @@ int privilege_drop(CapabilitySet keep) {
         return 0;
 }
 
+int privilege_keep_only(CapabilitySet keep) {
+        struct __user_cap_data_struct data[2];
+        CapabilitySet permitted;
+        int r;
+
+        r = capabilities_get(data);
+        if (r < 0)
+                return r;
+
+        permitted = ((CapabilitySet) data[1].permitted << 32 | data[0].permitted) & keep;
+        return capabilities_set(permitted, permitted);
+}
+
 int privilege_raise(CapabilitySet set) {
         CapabilitySet wanted = (current.permitted & ~PRIVILEGE_SLEEPING) | (current.permitted & set);
 

@@ -29,6 +29,10 @@ extern const CapabilitySet privilege_dac;
  * process undumpable. Return: 0 or a negative errno. */
 int privilege_drop(CapabilitySet keep);
 
+/* For a child: gives up all but "keep" at once and for good, privilege_raise() included. The bounding set and
+ * no_new_privs are those of privilege_drop(). Return: 0 or a negative errno. */
+int privilege_keep_only(CapabilitySet keep);
+
 /* Makes "set" effective in addition to the resting set, or just the resting set (0). Return: 0 or a negative
  * errno. */
 int privilege_raise(CapabilitySet set);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -20,6 +21,15 @@ typedef struct Answer {
         unsigned char bytes[WORKER_ANSWER_MAX];
 } Answer;
 
+static int answer_fd = -1; /* in the child */
+
+int worker_close_files(int first) {
+        if (answer_fd > first && close_range((unsigned) first, (unsigned) answer_fd - 1, 0) < 0)
+                return -errno;
+
+        return close_range((unsigned) answer_fd + 1, UINT_MAX, 0) < 0 ? -errno : 0;
+}
+
 __attribute__((noreturn)) static void work_and_tell(WorkerFunc work, void *userdata, int sock, pid_t parent) {
         static Answer answer;
         int fd = -1;
@@ -28,6 +38,7 @@ __attribute__((noreturn)) static void work_and_tell(WorkerFunc work, void *userd
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
                 _exit(EXIT_FAILURE);
 
+        answer_fd = sock;
         answer.result = work(userdata, answer.bytes, &fd);
         _exit(send_fds(sock, &answer, sizeof(answer), &fd, fd >= 0, 0) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }

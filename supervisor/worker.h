@@ -22,3 +22,7 @@ typedef int (*WorkerFunc)(void *userdata, void *ret, int *ret_fd);
  * without an answer; or another negative errno. The child is dead and reaped when this returns, unless it's
  * stuck in the kernel. */
 int worker_run(WorkerFunc work, void *userdata, uint64_t timeout_usec, void *ret, size_t size, int *ret_fd);
+
+/* For a worker: closes all its descriptors from "first" on but the one that its answer goes to. Those that it
+ * got from us are copies. Return: 0 or a negative errno. */
+int worker_close_files(int first);

@@ -477,7 +477,8 @@ def test_now_restarts(host, service):
     unit = service("[Service]\nExecStart=/bin/sleep infinity\n")
     host.run(["deputyctl", "enable", "--now", unit])
     first = host.pid_of(unit)
-    assert first and host.run(["cat", f"/proc/{first}/cmdline"]).stdout == "/bin/sleep\0infinity\0"
+    assert first
+    host.wait_for(lambda: host.run(["cat", f"/proc/{first}/cmdline"]).stdout == "/bin/sleep\0infinity\0", 20, "deputy-run to execute it")
     host.run(["deputyctl", "disable", "--now", unit])
     assert host.pid_of(unit) not in (0, first)
 
@@ -523,6 +524,55 @@ def test_verify_nspawn_without_a_user_namespace(host, service):
     host.write("/etc/systemd/nspawn/ctl-x.nspawn", "[Exec]\nPrivateUsers=pick\n")
     try:
         assert "has no user namespace" not in host.run(["deputyctl", "verify", unit]).stdout
+    finally:
+        host.run("rm /etc/systemd/nspawn/ctl-x.nspawn")
+
+
+MODULES = "[Intercept]\nSystemCalls=finit_module\n[Module]\nAllowModule=dummy\n"
+
+
+def test_enable_gives_nspawn_what_modules_take(host, service):
+    unit = service("[Service]\nExecStart=systemd-nspawn -U --boot --machine=ctl-x\n")
+    host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", MODULES)
+    found = host.run(["deputyctl", "verify", unit]).stdout
+    assert "the container has no CAP_SYS_MODULE" in found
+    assert "denies what the policy lends: init_module finit_module" in found
+    host.run(["deputyctl", "enable", unit])
+    assert 'deputy-run -- systemd-nspawn --capability=CAP_SYS_MODULE "--system-call-filter=init_module finit_module" -U ' in host.read(drop_in(unit))
+    assert host.run(["deputyctl", "verify", "--strict", "--json=short", unit]).json() == []
+
+
+@pytest.mark.parametrize("options, missing", [
+    ("--capability=CAP_SYS_MODULE", False),
+    ("--capability=CAP_SYS_TIME,CAP_SYS_MODULE", False),
+    ("--capability CAP_SYS_MODULE", False),
+    ("--capability=all", False),
+    ("--capability=all --drop-capability=CAP_SYS_MODULE", True),
+    ("--system-call-filter=@module", True),
+])
+def test_verify_reads_nspawns_capabilities(host, service, options, missing):
+    unit = service(f"[Service]\nExecStart=/usr/bin/deputy-run -- systemd-nspawn -U {options} --boot --machine=ctl-x\n")
+    host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", MODULES)
+    found = host.run(["deputyctl", "verify", unit]).stdout
+    assert ("has no CAP_SYS_MODULE" in found) == missing
+    assert "denies what the policy lends" not in found or "drop-capability" in options
+
+
+@pytest.mark.parametrize("line, denied", [
+    ("SystemCallFilter=bpf", "init_module finit_module"),
+    ("SystemCallFilter=finit_module", "init_module"),
+    ("SystemCallFilter=finit_module init_module", None),
+    ("SystemCallFilter=@module", None),
+    ("Capability=CAP_SYS_MODULE", None),
+])
+def test_verify_reads_nspawns_settings_file(host, service, line, denied):
+    unit = service("[Service]\nExecStart=/usr/bin/deputy-run -- systemd-nspawn -U --boot --machine=ctl-x\n")
+    host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", MODULES)
+    host.write("/etc/systemd/nspawn/ctl-x.nspawn", f"[Exec]\n{line}\n")
+    try:
+        found = host.run(["deputyctl", "verify", unit]).stdout
+        assert (f"denies what the policy lends: {denied} (" in found) if denied else ("denies what" not in found)
+        assert ("no CAP_SYS_MODULE" in found) == (not line.startswith("Capability"))
     finally:
         host.run("rm /etc/systemd/nspawn/ctl-x.nspawn")
 

@@ -143,10 +143,14 @@ Test(exec_line, an_option_comes_first) {
         g_autofree char *line = NULL;
 
         cr_assert(eq(int,
-                        exec_command_wrap(
-                                        commands->pdata[0], "/d", "--system-call-filter=bpf @module", &line),
+                        exec_command_wrap(commands->pdata[0], "/d",
+                                        (const char *const[]){ "--capability=CAP_SYS_MODULE",
+                                                        "--system-call-filter=bpf @module", NULL },
+                                        &line),
                         0));
-        cr_assert(eq(str, line, "/d -- systemd-nspawn \"--system-call-filter=bpf @module\" -U"));
+        cr_assert(eq(str, line,
+                        "/d -- systemd-nspawn --capability=CAP_SYS_MODULE \"--system-call-filter=bpf "
+                        "@module\" -U"));
 }
 
 /* What's written is read back as the same words, whatever is in them. */

@@ -239,6 +239,7 @@ static const struct {
         { CALL_SETPRIORITY, { 0, 0, (uint32_t) -5, 1 } },
         { CALL_IOPRIO_SET, { 1, 0, 1 << 13, 1 } },
         { CALL_BPF, { 5 /* BPF_PROG_LOAD */, 1, 128, 1 } },
+        { CALL_FINIT_MODULE, { 3, 1, 0, 1 } },
 };
 
 /* The verdict on a number as if it were of this call, with arguments that are of interest. */
@@ -337,6 +338,25 @@ Test(filter, mount_flags) {
                         cr_expect_eq(verdict(filter, n->arch, n->nr, 1, 2, 3, news[k]), NOTIFY);
                         cr_expect_eq(verdict(filter, n->arch, n->nr, 1, 2, 3, GARBAGE | news[k]), NOTIFY);
                 }
+        }
+}
+
+/* A module that's forced upon the kernel is never lent; whether it's compressed, or a flag is unknown, is for
+ * the supervisor to see. */
+Test(filter, module_flags) {
+        g_autoptr(Filter) filter = compile(CALL_BIT(CALL_FINIT_MODULE) | CALL_BIT(CALL_INIT_MODULE));
+
+        for (size_t i = 0; i < N_NUMBERS; i++) {
+                const struct Number *n = numbers + i;
+
+                for (uint64_t flags = 0; flags < 16 && n->call == CALL_FINIT_MODULE; flags++) {
+                        uint32_t expected = flags & 3 ? ALLOW : NOTIFY;
+
+                        cr_expect_eq(verdict(filter, n->arch, n->nr, 3, 1, flags, 0), expected);
+                        cr_expect_eq(verdict(filter, n->arch, n->nr, 3, 1, GARBAGE | flags, 0), expected);
+                }
+                if (n->call == CALL_INIT_MODULE)
+                        cr_expect_eq(verdict(filter, n->arch, n->nr, 1, 1, 3, 3), NOTIFY);
         }
 }
 
