@@ -97,6 +97,23 @@ static long call_setxattr_user(const Place *place) {
         return setxattr(place->file, "user.bench", "y", 1, 0);
 }
 
+/* The devices are nodes in /bench, which bench/run makes if there's something to mount. */
+static long call_mount_ext4(const Place *place) {
+        return mount("/bench/ext4", place->mount_point, "ext4", 0, "errors=remount-ro");
+}
+
+static long call_mount_squashfs(const Place *place) {
+        return mount("/bench/squashfs", place->mount_point, "squashfs", MS_RDONLY, NULL);
+}
+
+static long call_mount_tmpfs(const Place *place) {
+        return mount("bench", place->mount_point, "tmpfs", 0, "size=1m");
+}
+
+static void unmount(const Place *place) {
+        (void) umount2(place->mount_point, 0);
+}
+
 static long call_sysinfo(const Place *place) {
         struct sysinfo s;
 
@@ -227,6 +244,9 @@ static const Operation operations[] = {
         { "setxattr-user", call_setxattr_user, NULL, 0 },
         { "bpf-load", call_bpf_load, close_program, 0 },
         { "bpf-load-kprobe", call_bpf_load_kprobe, NULL, 0 },
+        { "mount-ext4", call_mount_ext4, unmount, 0 },
+        { "mount-squashfs", call_mount_squashfs, unmount, 0 },
+        { "mount-tmpfs", call_mount_tmpfs, unmount, 0 },
         { "sysinfo", call_sysinfo, NULL, 0 },
         { "sched-fifo", call_sched_fifo, sched_as_before, 0 },
         { "sched-fifo-other", call_sched_fifo_other, sched_as_before_other, 0 },
@@ -275,7 +295,11 @@ int place_prepare(Place *ret, unsigned number) {
         snprintf(p.file, sizeof(p.file), "/bench/w/file-%u", number);
         snprintf(p.directory, sizeof(p.directory), "/bench/w/directory-%u", number);
 
+        snprintf(p.mount_point, sizeof(p.mount_point), "/bench/w/mount-%u", number);
+
         r = make_directory(p.directory);
+        if (r >= 0)
+                r = make_directory(p.mount_point);
         if (r < 0)
                 return r;
 

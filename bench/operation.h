@@ -12,6 +12,7 @@ typedef struct Place {
         char own[64];  /* on a file system that the container mounted itself, if it's one */
         char file[64]; /* an ordinary file that exists */
         char directory[64];
+        char mount_point[64];
         int directory_fd;
 } Place;
 

@@ -110,6 +110,19 @@ void policy_warn(PolicyLoader *loader, const PolicyKey *key, const char *hint, c
                         g_strdup_printf("%s=: %s, skipped", key->name, excerpt), hint);
 }
 
+void policy_refuse(
+                PolicyLoader *loader, const PolicyAssignment *a, const char *hint, const char *format, ...) {
+        g_autofree char *message = NULL, *excerpt = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        message = g_strdup_vprintf(format, ap);
+        va_end(ap);
+
+        excerpt = syntax_printable(message, 2 * EXCERPT_MAX);
+        add_problem(loader, LOG_ERR, a->file, a->line, g_strdup_printf("%s=: %s", a->key, excerpt), hint);
+}
+
 /* The key's place in loader->recorded. */
 static size_t key_index(const PolicyKey *key) {
         size_t base = 0;
@@ -317,6 +330,10 @@ int policy_loader_add_file(PolicyLoader *loader, const char *path) {
 
 Policy *policy_loader_finish(PolicyLoader *loader) {
         Policy *policy = loader->policy;
+
+        for (const PolicySection *const *s = policy_sections; *s; s++)
+                if ((*s)->check)
+                        (*s)->check(loader, policy);
 
         for (size_t i = 0; i < loader->n_keys; i++)
                 if (loader->recorded[i])

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "policy/call.h"
+#include "policy/device-rule.h"
 #include "policy/policy-mount.h"
 #include "policy/policy-sysinfo.h"
 #include "policy/policy-scheduling.h"
@@ -50,15 +51,6 @@ typedef struct PolicyProblem {
         char *hint; /* may be NULL: what to do about it */
 } PolicyProblem;
 
-/* One item of AllowDevice=. */
-typedef struct DeviceRule {
-        mode_t type; /* S_IFCHR or S_IFBLK; 0 if path is set */
-        unsigned major;
-        unsigned minor_first; /* "c 10:*" is 0 to UINT_MAX, "c 4:64-67" is 64 to 67 */
-        unsigned minor_last;
-        char *path; /* a node of the host's /dev, looked up when it's needed: it may come later or move */
-} DeviceRule;
-
 typedef struct MknodPolicy {
         GArray *devices; /* DeviceRule */
         bool bind_fallback;
@@ -69,7 +61,7 @@ typedef struct XattrPolicy {
         bool read_back;
 } XattrPolicy;
 
-typedef struct Policy {
+struct Policy {
         char *unit;             /* the unit it was looked up for; NULL if it was loaded from named files */
         GPtrArray *files;       /* char *: the files read, in the order in which they apply */
         GPtrArray *problems;    /* PolicyProblem */
@@ -94,7 +86,7 @@ typedef struct Policy {
         SchedulingPolicy scheduling; /* [Scheduling] */
         BpfPolicy bpf; /* [Bpf] */
         ModulePolicy module; /* [Module] */
-} Policy;
+};
 
 /* Loads the policy of a unit from the drop-in directories below "dirs" (NULL-terminated, highest priority
  * first; NULL means $DEPUTYD_POLICY_PATH, colon-separated, or else policy.d in /etc/deputyd, /run/deputyd,

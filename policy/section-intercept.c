@@ -250,19 +250,24 @@ const PolicySection policy_section_intercept = {
 };
 
 CallSet policy_intercepted_calls(const Policy *policy) {
-        CallSet getters = call_set_read_back(), setters = 0;
+        CallSet getters = call_set_read_back(), setters = 0, calls;
 
         g_assert(policy);
 
         if (policy->error)
                 return 0;
 
+        calls = policy->system_calls;
+
         /* What isn't lent for writing there's nothing of to read back. */
         (void) call_set_from_name("setxattr", &setters);
-        if (policy->xattr.read_back && (policy->system_calls & setters))
-                return policy->system_calls | getters;
+        if (policy->xattr.read_back && (calls & setters))
+                calls |= getters;
 
-        return policy->system_calls;
+        if (policy->mount.new_api == MOUNT_NEW_API_NATIVE)
+                calls &= ~call_set_new_mount_api();
+
+        return calls;
 }
 
 bool policy_allows_user(const Policy *policy, uid_t uid) {

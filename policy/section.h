@@ -42,6 +42,10 @@ typedef struct PolicySection {
         void (*init)(Policy *policy);
         void (*clear)(Policy *policy);
         bool (*equal)(const Policy *a, const Policy *b);
+
+        /* Looks at the section as a whole, after the last file: for keys that contradict each other. May be
+         * NULL. */
+        void (*check)(PolicyLoader *loader, const Policy *policy);
 } PolicySection;
 
 /* All sections, in the order in which policy_to_text() writes them; NULL-terminated. */
@@ -56,6 +60,11 @@ __attribute__((format(printf, 4, 5))) void policy_warn(
  * warning, if the list has no room for another item. */
 bool policy_record(PolicyLoader *loader, const PolicyKey *key, const char *value, const char *resolved);
 
+/* Notes that this assignment makes the whole policy unusable: the target is pass-through. "hint" may be NULL.
+ */
+__attribute__((format(printf, 4, 5))) void policy_refuse(
+                PolicyLoader *loader, const PolicyAssignment *a, const char *hint, const char *format, ...);
+
 /* The PolicyAssignments of the key that are in force so far; removing one frees it. */
 GPtrArray *policy_recorded(PolicyLoader *loader, const PolicyKey *key);
 
@@ -65,6 +74,14 @@ void policy_parse_unsigned(
                 PolicyLoader *loader, const PolicyKey *key, char *value, void *data); /* unsigned */
 /* uint64_t, in microseconds; "infinity" is UINT64_MAX. */
 void policy_parse_timespan(PolicyLoader *loader, const PolicyKey *key, char *value, void *data);
+
+/* Adds what one item names to "rules", an array of DeviceRule: a path below /dev; or a type ("c" or "b") and
+ * the numbers that follow it, which are taken off the value. */
+void device_rules_add_path(PolicyLoader *loader, const PolicyKey *key, const char *word, GArray *rules);
+void device_rules_add_numbers(
+                PolicyLoader *loader, const PolicyKey *key, const char *type, char **value, GArray *rules);
+/* The numbers that follow a type, or NULL if there are none. */
+char *device_rules_take_numbers(char **value);
 
 /* Reads a time span of systemd.time(7) ("5min 20s", "500ms", "1.5h", "30": seconds, "infinity").
  * Return: 0 and microseconds (UINT64_MAX for infinity), -EINVAL, or -ERANGE. */

@@ -23,7 +23,7 @@ static int own_namespace_fd = -1; /* our private mount namespace */
 /* open_tree(2) clones only what's attached in the mount namespace that we're in. So we take one of our own,
  * at the first need, and attach a tmpfs there; what the host mounts later still arrives (MS_SLAVE), what we
  * mount never leaves. */
-static int staging_setup(void) {
+int attach_setup(void) {
         _cleanup_close_ int fd = -1, namespace = -1;
         mode_t saved;
 
@@ -58,10 +58,19 @@ static int staging_setup(void) {
         return 0;
 }
 
+int attach_staging_fd(void) {
+        return staging_fd;
+}
+
+void attach_come_back(void) {
+        if (setns(own_namespace_fd, CLONE_NEWNS) < 0)
+                abort();
+}
+
 int attach_node_tree(mode_t mode, unsigned number) {
         int tree, r;
 
-        r = staging_setup();
+        r = attach_setup();
         if (r < 0)
                 return r;
 
@@ -78,7 +87,11 @@ int attach_node_tree(mode_t mode, unsigned number) {
 }
 
 int attach_to(int tree_fd, int target_fd, int mount_namespace_fd) {
-        int r = 0;
+        int r;
+
+        r = attach_setup();
+        if (r < 0)
+                return r;
 
         if (setns(mount_namespace_fd, CLONE_NEWNS) < 0)
                 return -errno;
@@ -87,9 +100,7 @@ int attach_to(int tree_fd, int target_fd, int mount_namespace_fd) {
                             MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
                 r = -errno;
 
-        if (setns(own_namespace_fd, CLONE_NEWNS) < 0)
-                abort(); /* We can't go on inside a namespace that a target controls. */
-
+        attach_come_back();
         return r;
 }
 

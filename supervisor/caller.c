@@ -511,6 +511,23 @@ int caller_open_namespace(Caller *caller, const char *name) {
         return fd < 0 ? gone_or(errno) : fd;
 }
 
+int caller_open_mount_namespace(Caller *caller) {
+        _cleanup_close_ int namespace = -1, owner = -1;
+        struct stat st;
+
+        namespace = caller_open_namespace(caller, "mnt");
+        if (namespace < 0)
+                return namespace;
+        if (caller_verify(caller) < 0) /* Opened late, so asked again. */
+                return -ENOENT;
+
+        owner = ioctl(namespace, NS_GET_USERNS);
+        if (owner < 0 || fstat(owner, &st) < 0)
+                return -EPERM;
+
+        return st.st_ino == caller->userns->inode ? TAKE_FD(namespace) : -EPERM;
+}
+
 int caller_read(const Caller *caller, uint64_t address, void *buffer, size_t size) {
         struct iovec local = { .iov_base = buffer, .iov_len = size };
         struct iovec remote = { .iov_base = (void *) (uintptr_t) address, .iov_len = size };

@@ -171,8 +171,9 @@ static bool caller_has_procfs(Lookup *lookup) {
         return fd >= 0 && fstatfs(fd, &s) >= 0 && s.f_type == PROC_SUPER_MAGIC;
 }
 
-/* Understands a path that starts with one of the caller's own magic links and goes on behind it.
- * Return: 1 and start_fd, walk set; 0 if it's none of these; a negative errno. */
+/* Understands a path that starts with one of the caller's own magic links. Return: 1 and start_fd, walk set
+ * if it goes on behind it; 0 and link_fd set if it ends there (it's then up to who asks whether it's
+ * followed), or if it's none of these; a negative errno. */
 static int prepare_magic(Lookup *lookup) {
         const char *p = lookup->path, *q;
         char *end;
@@ -194,15 +195,15 @@ static int prepare_magic(Lookup *lookup) {
         p = skip_component(q, "fd");
         if (p) {
                 n = strtol(p, &end, 10);
-                if (end == p || *end != '/' || n < 0 || n > INT_MAX)
+                if (end == p || (*end && *end != '/') || n < 0 || n > INT_MAX)
                         return 0;
                 fd = caller_open_fd(lookup->caller, (int) n, NULL);
                 if (fd == -EBADF)
                         fd = -ENOENT;
                 p = end;
-        } else if ((p = skip_component(q, "cwd")) && p[-1] == '/')
+        } else if ((p = skip_component(q, "cwd")))
                 fd = caller_open_cwd(lookup->caller);
-        else if ((p = skip_component(q, "root")) && p[-1] == '/') {
+        else if ((p = skip_component(q, "root"))) {
                 fd = caller_open_root(lookup->caller);
                 if (fd >= 0)
                         fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -214,6 +215,11 @@ static int prepare_magic(Lookup *lookup) {
         if (fd < 0)
                 return fd;
 
+        if (!*p && p[-1] != '/') {
+                lookup->link_fd = fd;
+                return 0;
+        }
+
         while (*p == '/')
                 p++;
 
@@ -222,18 +228,10 @@ static int prepare_magic(Lookup *lookup) {
         return 1;
 }
 
-int lookup_prepare(Lookup *lookup, Caller *caller, int dirfd, uint64_t path_address, unsigned flags) {
+/* Opens where the walk of lookup->path starts. */
+static int open_start(Lookup *lookup, int dirfd) {
         struct stat st;
-        ssize_t n;
         int r;
-
-        lookup->caller = caller;
-
-        n = caller_read_string(caller, path_address, lookup->path, sizeof(lookup->path));
-        if (n < 0)
-                return (int) n;
-        if (n == 0 && !(flags & LOOKUP_EMPTY_PATH))
-                return -ENOENT;
 
         lookup->walk = lookup->path;
 
@@ -242,16 +240,17 @@ int lookup_prepare(Lookup *lookup, Caller *caller, int dirfd, uint64_t path_addr
                 if (r != 0)
                         return r < 0 ? r : 0;
 
-                lookup->start_fd = caller_open_root(caller);
+                lookup->start_fd = caller_open_root(lookup->caller);
                 lookup->from_root = true;
                 return lookup->start_fd < 0 ? lookup->start_fd : 0;
         }
 
-        lookup->start_fd = dirfd == AT_FDCWD ? caller_open_cwd(caller) : caller_open_fd(caller, dirfd, NULL);
+        lookup->start_fd = dirfd == AT_FDCWD ? caller_open_cwd(lookup->caller)
+                                             : caller_open_fd(lookup->caller, dirfd, NULL);
         if (lookup->start_fd < 0)
                 return lookup->start_fd;
 
-        if (n > 0 && dirfd != AT_FDCWD) {
+        if (lookup->path[0] && dirfd != AT_FDCWD) {
                 if (fstat(lookup->start_fd, &st) < 0)
                         return -errno;
                 if (!S_ISDIR(st.st_mode))
@@ -261,10 +260,39 @@ int lookup_prepare(Lookup *lookup, Caller *caller, int dirfd, uint64_t path_addr
         return 0;
 }
 
+int lookup_prepare(Lookup *lookup, Caller *caller, int dirfd, uint64_t path_address, unsigned flags) {
+        ssize_t n;
+
+        lookup->caller = caller;
+
+        n = caller_read_string(caller, path_address, lookup->path, sizeof(lookup->path));
+        if (n < 0)
+                return (int) n;
+        if (n == 0 && !(flags & LOOKUP_EMPTY_PATH))
+                return -ENOENT;
+
+        return open_start(lookup, dirfd);
+}
+
+int lookup_prepare_path(Lookup *lookup, Caller *caller, const char *path) {
+        size_t n = strlen(path);
+
+        lookup->caller = caller;
+
+        if (n == 0)
+                return -ENOENT;
+        if (n >= sizeof(lookup->path))
+                return -ENAMETOOLONG;
+
+        memcpy(lookup->path, path, n + 1);
+        return open_start(lookup, AT_FDCWD);
+}
+
 void lookup_done(Lookup *lookup) {
         if (!lookup->from_root)
                 lookup->start_fd = close_fd(lookup->start_fd);
         lookup->start_fd = -1;
+        lookup->link_fd = close_fd(lookup->link_fd);
 }
 
 int lookup_parent(Lookup *lookup) {
@@ -295,8 +323,10 @@ int lookup_parent(Lookup *lookup) {
 }
 
 int lookup_object(Lookup *lookup, unsigned flags) {
-        if (!lookup->walk[0]) {
-                int fd = fcntl(lookup->start_fd, F_DUPFD_CLOEXEC, 3);
+        bool is_link = lookup->link_fd >= 0 && !(flags & LOOKUP_NOFOLLOW);
+
+        if (is_link || !lookup->walk[0]) {
+                int fd = fcntl(is_link ? lookup->link_fd : lookup->start_fd, F_DUPFD_CLOEXEC, 3);
 
                 return fd < 0 ? -errno : fd;
         }

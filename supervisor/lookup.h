@@ -26,18 +26,21 @@ typedef struct Lookup {
         Caller *caller;
         int start_fd;   /* where the walk starts: root, working directory, or a descriptor of the caller */
         bool from_root; /* start_fd is the root directory (not owned) */
+        int link_fd;    /* what the path as a whole is a magic link to, or -1 */
         char path[PATH_MAX]; /* as the caller gave it */
         const char *walk;    /* the part of it that is left to walk from start_fd */
         const char *name; /* lookup_parent(): its last component, with trailing slashes; points into path */
 } Lookup;
 
 #define LOOKUP_INIT                                                                                          \
-        { .start_fd = -1 }
+        { .start_fd = -1, .link_fd = -1 }
 
 /* Reads the path from the caller's memory and opens where it starts. "dirfd" is as the caller gave it
  * (AT_FDCWD included). Return: 0; -EFAULT, -ENAMETOOLONG, -ENOENT (empty path), -EBADF, -ENOTDIR as the
  * kernel would; -ELOOP for a magic link that isn't understood; or another negative errno. */
 int lookup_prepare(Lookup *lookup, Caller *caller, int dirfd, uint64_t path_address, unsigned flags);
+/* The same for a path that was copied from the caller's memory before; relative to its working directory. */
+int lookup_prepare_path(Lookup *lookup, Caller *caller, const char *path);
 void lookup_done(Lookup *lookup);
 
 /* Opens the directory that the last component is in. lookup->name is that component, for an *at() call on the

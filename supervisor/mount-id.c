@@ -7,6 +7,9 @@
 
 #include "supervisor/mount-id.h"
 
+#ifndef STATX_MNT_ID
+#        define STATX_MNT_ID 0x1000U
+#endif
 #ifndef STATX_MNT_ID_UNIQUE
 #        define STATX_MNT_ID_UNIQUE 0x4000U
 #endif
@@ -14,17 +17,30 @@
 /* stx_mnt_id, where struct statx of an older libc still has spare room. See statx(2). */
 #define STATX_MNT_ID_OFFSET 0x90
 
-int mount_id_unique(int fd, uint64_t *ret) {
+static int read_id(int fd, unsigned mask, uint64_t *ret) {
         union {
                 struct statx x;
                 unsigned char bytes[256];
         } u;
 
-        if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, &u.x) < 0)
+        if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, &u.x) < 0)
                 return -errno;
-        if (!(u.x.stx_mask & STATX_MNT_ID_UNIQUE))
+        if (!(u.x.stx_mask & mask))
                 return -EOPNOTSUPP;
 
         *ret = *(const uint64_t *) (u.bytes + STATX_MNT_ID_OFFSET);
         return 0;
+}
+
+int mount_id_unique(int fd, uint64_t *ret) {
+        return read_id(fd, STATX_MNT_ID_UNIQUE, ret);
+}
+
+int mount_id(int fd, uint32_t *ret) {
+        uint64_t id;
+        int r = read_id(fd, STATX_MNT_ID, &id);
+
+        if (r >= 0)
+                *ret = (uint32_t) id;
+        return r;
 }

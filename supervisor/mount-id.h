@@ -6,3 +6,7 @@
 /* The identity of the mount that "fd" is on, which never comes again (STATX_MNT_ID_UNIQUE, 6.8).
  * Return: 0, -EOPNOTSUPP if the kernel only has numbers that it reuses, or another negative errno. */
 int mount_id_unique(int fd, uint64_t *ret);
+
+/* The number that mountinfo(5) has for the mount that "fd" is on (STATX_MNT_ID, 5.8). It's reused when the
+ * mount is gone. Return: 0, -EOPNOTSUPP, or another negative errno. */
+int mount_id(int fd, uint32_t *ret);

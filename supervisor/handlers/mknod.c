@@ -12,7 +12,7 @@
  * of it: its number is in a register.
  *   - ask from a nested user namespace, without CAP_MKNOD, as a user: caller_may_borrow().
  *   - ask for 64-bit garbage: mode and number are compared as the kernel reads them, 16 and 32 bits.
- *   - have us mount where it may not: open_mount_namespace().
+ *   - have us mount where it may not: caller_open_mount_namespace().
  *   - make it on a file system of its own that answers late or never: deputyd starts another supervisor.
  *   - have us open something dangerous when a new mount is probed: only c 1:3 is ever opened, and checked to
  * be that.
@@ -25,10 +25,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/nsfs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -207,29 +205,6 @@ static int make_node(Request *request, const DeviceRequest *d, int parent, const
         return r;
 }
 
-/* Opens the caller's mount namespace, if the caller itself may mount there (law 1): it holds CAP_SYS_ADMIN,
- * and the namespace belongs to its user namespace. A user namespace may well live in the host's mount
- * namespace. Return: a new fd; -EPERM if it may not; another negative errno. */
-static int open_mount_namespace(Request *request) {
-        _cleanup_close_ int namespace = -1, owner = -1;
-        struct stat st;
-
-        if (!(request->caller.effective & CAPABILITY_BIT(CAP_SYS_ADMIN)))
-                return -EPERM;
-
-        namespace = caller_open_namespace(&request->caller, "mnt");
-        if (namespace < 0)
-                return namespace;
-        if (caller_verify(&request->caller) < 0) /* Opened late, so asked again. */
-                return -ENOENT;
-
-        owner = ioctl(namespace, NS_GET_USERNS);
-        if (owner < 0 || fstat(owner, &st) < 0 || st.st_ino != request->caller.userns->inode)
-                return -EPERM;
-
-        return TAKE_FD(namespace);
-}
-
 /* The fallback: a new file, and over it a bind mount of a node from a file system of ours. */
 static int bind_node(Request *request, const DeviceRequest *d, int parent, const char *name, int namespace) {
         _cleanup_close_ int tree = -1, file = -1;
@@ -335,7 +310,9 @@ static int act(Request *request, const DeviceRequest *d, int parent, const char 
                 if (r != -ENODEV)
                         return r;
 
-                namespace = open_mount_namespace(request);
+                namespace = request->caller.effective & CAPABILITY_BIT(CAP_SYS_ADMIN)
+                                            ? caller_open_mount_namespace(&request->caller)
+                                            : -EPERM;
                 if (namespace >= 0)
                         return bind_node(request, d, parent, name, namespace);
                 if (namespace != -EPERM)

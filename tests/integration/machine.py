@@ -116,6 +116,7 @@ class Machine:
     def __init__(self, build=BUILD):
         self.build = Path(build)
         self.containers = {}
+        self.loops = {}
 
     def __enter__(self):
         try:
@@ -258,6 +259,30 @@ class Machine:
         """{call: {received, emulated, continued, refused, failed}} of a unit's newest target."""
         names = ("received", "emulated", "continued", "refused", "failed")
         return {call: dict(zip(names, row)) for call, row in self.target_property(unit, "Counters").items()}
+
+    # -- block devices --------------------------------------------------------------------------------------
+
+    def loop_device(self, image):
+        """A loop device of an image file of the host; its node's path. It goes when the host does."""
+        self.run("[ -e /dev/loop-control ] || mknod -m 600 /dev/loop-control c 10 237")
+        for _ in range(100):
+            free = self.run(["losetup", "-f"], check=False)
+            number = free.stdout.strip().removeprefix("/dev/loop")
+            if not number.isdigit():
+                raise TestHostError(f"no loop device is free: {free}")
+            node = f"/dev/loop{number}"
+            major, minor = self.read(f"/sys/block/loop{number}/dev").strip().split(":")
+            self.run(f"[ -e {node} ] || mknod -m 600 {node} b {major} {minor}")
+            if self.run(["losetup", node, image], check=False).ok:
+                break
+        else:
+            raise TestHostError("others take all loop devices first")
+        # Detaching is put off until the last user has closed it, who ends with the host.
+        holder = self.spawn(["sh", "-c", f'exec sleep infinity <{node} >/dev/null 2>&1'], timeout=7200)
+        self.wait_for(lambda: node in self.run("ls -l /proc/[0-9]*/fd/0 2>/dev/null || true").stdout, 10, f"{node} to be held")
+        self.run(["losetup", "-d", node])
+        self.loops[node] = holder
+        return node
 
     # -- containers -----------------------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ static void usage(FILE *stream) {
               "  removexattr|lremovexattr PATH NAME          fremovexattr FILE NAME\n"
               "  getxattr|lgetxattr PATH NAME SIZE           fgetxattr FILE NAME SIZE\n"
               "  listxattr|llistxattr PATH SIZE              flistxattr FILE SIZE\n"
+              "  mount SOURCE TARGET TYPE FLAGS DATA         umount TARGET\n"
               "  sysinfo WHERE                          here; @null, @bad; @readonly; @cut:N (N bytes are "
               "writable)\n"
               "  rmcwd                                  remove the working directory\n"
@@ -336,6 +337,14 @@ static void perform(const Command *c) {
                 r = list_attributes(c, buffer);
                 print_value(name, r, errno, buffer, strtoul(c->argv[2], NULL, 0));
                 return;
+        } else if (strcmp(name, "mount") == 0) {
+                need(c, 5);
+                r = syscall(SYS_mount, pointer(c->argv[1], NULL), pointer(c->argv[2], NULL),
+                                pointer(c->argv[3], NULL), strtoul(c->argv[4], NULL, 0),
+                                pointer(c->argv[5], NULL));
+        } else if (strcmp(name, "umount") == 0) {
+                need(c, 1);
+                r = syscall(SYS_umount2, pointer(c->argv[1], NULL), 0);
         } else if (strcmp(name, "sysinfo") == 0) {
                 need(c, 1);
                 get_sysinfo(c->argv[1]);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -17,6 +18,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -26,6 +28,7 @@ static atomic_bool stop;
 static const char *good, *bad;
 static char shared[4096];
 static unsigned n_ok, n_errors[4096];
+static unsigned n_bad; /* what was mounted that mustn't be */
 
 static void die(const char *what) {
         fprintf(stderr, "race: %s: %s\n", what, strerror(errno));
@@ -41,6 +44,8 @@ static void count(long r) {
 
 static void report(void) {
         printf("OK %u\n", n_ok);
+        if (n_bad > 0)
+                printf("BAD %u\n", n_bad);
         for (int i = 0; i < 4096; i++)
                 if (n_errors[i] > 0)
                         printf("%s %u\n", strerrorname_np(i), n_errors[i]);
@@ -141,6 +146,72 @@ static long call_name(void) {
         return syscall(SYS_setxattr, "file", shared, "y", 1, 0);
 }
 
+static bool is_mounted_with(const char *word) {
+        static char text[256 * 1024];
+        int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+        size_t size = 0;
+        ssize_t n;
+
+        while (fd >= 0 && (n = read(fd, text + size, sizeof(text) - 1 - size)) > 0)
+                size += (size_t) n;
+        text[size] = 0;
+        close(fd);
+        return strstr(text, word);
+}
+
+static long mount_squashfs(const char *source, const char *target, const char *type, const char *options) {
+        return syscall(SYS_mount, source, target, type, MS_RDONLY, options);
+}
+
+/* What's mounted, if anything, is of the type that's lent. */
+static long call_mount_type(void) {
+        long r = mount_squashfs("dev", "mnt", shared, NULL);
+        struct statfs sfs;
+        int saved = errno;
+
+        if (r == 0) {
+                n_bad += statfs("mnt", &sfs) < 0 || sfs.f_type != SQUASHFS_MAGIC;
+                umount("mnt");
+        }
+        errno = saved;
+        return r;
+}
+
+/* The device that isn't lent has a file called "secret". */
+static long call_mount_source(void) {
+        long r = mount_squashfs("link", "mnt", "squashfs", NULL);
+        int saved = errno;
+
+        if (r == 0) {
+                n_bad += access("mnt/secret", F_OK) == 0;
+                umount("mnt");
+        }
+        errno = saved;
+        return r;
+}
+
+static long call_mount_target(void) {
+        long r = mount_squashfs("dev", "link", "squashfs", NULL);
+        int saved = errno;
+
+        if (r == 0 && umount(good) < 0)
+                n_bad += umount(bad) == 0;
+        errno = saved;
+        return r;
+}
+
+static long call_mount_options(void) {
+        long r = mount_squashfs("dev", "mnt", "squashfs", shared);
+        int saved = errno;
+
+        if (r == 0) {
+                n_bad += is_mounted_with("panic");
+                umount("mnt");
+        }
+        errno = saved;
+        return r;
+}
+
 /* While the leader (without privilege) is in its call, another thread becomes a privileged program, which
  * takes the leader's id. */
 static void *become_privileged(void *p) {
@@ -208,7 +279,8 @@ int main(int argc, char *argv[]) {
         unsigned n;
 
         if (argc != 5) {
-                puts("Usage: race memory|name|link|swap|deep|exec|pid N GOOD BAD\n"
+                puts("Usage: race memory|name|link|swap|deep|exec|pid|mount-type|mount-source|mount-target|"
+                     "mount-options N GOOD BAD\n"
                      "  memory  the path in memory flips between GOOD and BAD (of equal length)\n"
                      "  name    the name of an attribute of ./file flips between GOOD and BAD\n"
                      "  link    ./link flips between the directories GOOD and BAD\n"
@@ -216,7 +288,10 @@ int main(int argc, char *argv[]) {
                      "  deep    GOOD/deep/a/b moves out of the chroot GOOD while \"..\" is walked from it\n"
                      "  exec    uid 1000 makes GOOD while a sibling thread executes the set-user-ID program "
                      "BAD\n"
-                     "  pid     uid 1000 makes GOOD, is killed, and its id is reused");
+                     "  pid     uid 1000 makes GOOD, is killed, and its id is reused\n"
+                     "  mount-type, mount-options   type or options of a mount of ./dev on ./mnt flip in "
+                     "memory\n"
+                     "  mount-source, mount-target  ./link, the source or target of a mount, flips");
                 return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 125;
         }
         n = (unsigned) atoi(argv[2]);
@@ -224,13 +299,23 @@ int main(int argc, char *argv[]) {
         bad = argv[4];
         umask(0);
 
-        if (strcmp(argv[1], "memory") == 0 || strcmp(argv[1], "name") == 0) {
+        if (strcmp(argv[1], "memory") == 0 || strcmp(argv[1], "name") == 0 ||
+                        strcmp(argv[1], "mount-type") == 0 || strcmp(argv[1], "mount-options") == 0) {
                 if (strlen(good) != strlen(bad) || strlen(good) >= sizeof(shared))
                         return 125;
                 strcpy(shared, good);
-                run(flip_memory, argv[1][0] == 'm' ? call_path : call_name, n);
+                run(flip_memory,
+                                strcmp(argv[1], "memory") == 0       ? call_path
+                                : strcmp(argv[1], "name") == 0       ? call_name
+                                : strcmp(argv[1], "mount-type") == 0 ? call_mount_type
+                                                                     : call_mount_options,
+                                n);
         } else if (strcmp(argv[1], "link") == 0)
                 run(flip_link, call_link, n);
+        else if (strcmp(argv[1], "mount-source") == 0)
+                run(flip_link, call_mount_source, n);
+        else if (strcmp(argv[1], "mount-target") == 0)
+                run(flip_link, call_mount_target, n);
         else if (strcmp(argv[1], "swap") == 0)
                 run(flip_directory, call_swap, n);
         else if (strcmp(argv[1], "deep") == 0) {

@@ -89,6 +89,8 @@ static void enter_directory(void *userdata) {
         cr_assert(dup2(open("/etc/passwd", O_RDONLY), 78) == 78);
 }
 
+static unsigned object_flags = LOOKUP_NOFOLLOW;
+
 /* Looks up the parent ("parent") or the object of a path, as a caller that was prepared so. Return: the fd,
  * or the errno. "name" gets the last component. */
 static int look(const char *path, void (*prepare)(void *), bool parent, int dirfd, char *name) {
@@ -109,7 +111,7 @@ static int look(const char *path, void (*prepare)(void *), bool parent, int dirf
         r = lookup_prepare(&lookup, &c, dirfd, (uintptr_t) path_argument, 0);
         cr_assert(caller_verify(&c) == 0);
         if (r >= 0) {
-                r = parent ? lookup_parent(&lookup) : lookup_object(&lookup, LOOKUP_NOFOLLOW);
+                r = parent ? lookup_parent(&lookup) : lookup_object(&lookup, object_flags);
                 if (r >= 0 && parent && name)
                         strcpy(name, lookup.name);
         }
@@ -209,4 +211,22 @@ Test(lookup, leaves_no_trace_of_the_callers_root) {
         cwd = g_get_current_dir();
         cr_expect_str_eq(after, before);
         cr_expect_str_eq(cwd, "/");
+}
+
+/* As the target of a mount, or of setxattr(2): the link is followed, in the caller's table and not in ours.
+ */
+#define TEST_MAGIC(test, path, expected)                                                                     \
+        Test(lookup, test) {                                                                                 \
+                object_flags = 0;                                                                            \
+                expect_is(look(path, enter_directory, false, AT_FDCWD, NULL), expected);                     \
+        }
+
+TEST_MAGIC(ends_in_a_descriptor, "/proc/self/fd/77", "root/dir")
+TEST_MAGIC(ends_in_a_descriptor_of_the_thread, "/proc/thread-self/fd/77", "root/dir")
+TEST_MAGIC(ends_in_a_descriptor_with_slash, "/proc/self/fd/77/", "root/dir")
+TEST_MAGIC(ends_in_the_working_directory, "/proc/self/cwd", "root")
+
+Test(lookup, ends_in_a_descriptor_that_is_not_open) {
+        object_flags = 0;
+        cr_expect_eq(look("/proc/self/fd/55", enter_directory, false, AT_FDCWD, NULL), -ENOENT);
 }

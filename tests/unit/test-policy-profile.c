@@ -78,6 +78,39 @@ Test(profile, image_build) {
         cr_expect_not(policy_allows_xattr(policy, "trusted.overlay.opaque"));
 }
 
+Test(profile, block_mount) {
+        static const char *const types[] = { "ext4", "xfs", "squashfs", "erofs", "iso9660", "vfat" };
+        g_autoptr(Policy) policy = load("block-mount");
+        CallSet mount = 0;
+
+        cr_assert_eq(call_set_from_name("mount", &mount), 0);
+        cr_expect_eq(policy_intercepted_calls(policy), mount);
+        for (size_t i = 0; i < G_N_ELEMENTS(types); i++)
+                cr_expect(policy_allows_mount_type(policy, types[i]), "%s", types[i]);
+        cr_expect_not(policy_allows_mount_type(policy, "btrfs"));
+        cr_expect_not(policy->mount.loop);
+        cr_expect(policy->mount.no_dev && policy->mount.no_suid);
+        cr_expect_not(policy_allows_mount_name(policy, "tmpfs", "none"));
+
+        for (unsigned major = 0; major < 512; major++)
+                cr_expect_not(policy_allows_mount_device(policy, makedev(major, 0)),
+                                "which devices is the site's to say");
+}
+
+Test(profile, fuse_mount) {
+        static const char *const types[] = { "ext4", "squashfs", "erofs", "ntfs" };
+        g_autoptr(Policy) policy = load("fuse-mount");
+
+        for (size_t i = 0; i < G_N_ELEMENTS(types); i++) {
+                cr_expect_not_null(policy_mount_fuse(policy, types[i]), "%s", types[i]);
+                cr_expect_not(policy_allows_mount_type(policy, types[i]), "the kernel mounts nothing");
+        }
+        cr_expect_not_null(policy_find_device(policy, S_IFCHR, makedev(10, 229)));
+        cr_expect_null(policy_find_device(policy, S_IFCHR, makedev(1, 3)));
+        for (unsigned major = 0; major < 512; major++)
+                cr_expect_not(policy_allows_mount_device(policy, makedev(major, 0)));
+}
+
 Test(profile, realtime) {
         g_autoptr(Policy) policy = load("realtime");
         CallSet scheduling = 0;
