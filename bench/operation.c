@@ -110,6 +110,37 @@ static long call_mount_tmpfs(const Place *place) {
         return mount("bench", place->mount_point, "tmpfs", 0, "size=1m");
 }
 
+/* The same by the new interface: what mount(8) does since util-linux 2.39. */
+static long mount_new(const Place *place, const char *type, const char *source, const char *flag) {
+        int context = (int) syscall(SYS_fsopen, type, FSOPEN_CLOEXEC), tree;
+        long r = -1;
+
+        if (context < 0)
+                return -1;
+
+        if (syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, "source", source, 0) >= 0 &&
+                        syscall(SYS_fsconfig, context, FSCONFIG_SET_FLAG, flag, NULL, 0) >= 0 &&
+                        syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) >= 0) {
+                tree = (int) syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
+                if (tree >= 0) {
+                        r = syscall(SYS_move_mount, tree, "", AT_FDCWD, place->mount_point,
+                                        MOVE_MOUNT_F_EMPTY_PATH);
+                        (void) close(tree);
+                }
+        }
+
+        (void) close(context);
+        return r;
+}
+
+static long call_fsopen_ext4(const Place *place) {
+        return mount_new(place, "ext4", "/bench/ext4", "rw");
+}
+
+static long call_fsopen_squashfs(const Place *place) {
+        return mount_new(place, "squashfs", "/bench/squashfs", "ro");
+}
+
 static void unmount(const Place *place) {
         (void) umount2(place->mount_point, 0);
 }
@@ -247,6 +278,8 @@ static const Operation operations[] = {
         { "mount-ext4", call_mount_ext4, unmount, 0 },
         { "mount-squashfs", call_mount_squashfs, unmount, 0 },
         { "mount-tmpfs", call_mount_tmpfs, unmount, 0 },
+        { "fsopen-ext4", call_fsopen_ext4, unmount, 0 },
+        { "fsopen-squashfs", call_fsopen_squashfs, unmount, 0 },
         { "sysinfo", call_sysinfo, NULL, 0 },
         { "sched-fifo", call_sched_fifo, sched_as_before, 0 },
         { "sched-fifo-other", call_sched_fifo_other, sched_as_before_other, 0 },

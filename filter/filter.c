@@ -14,6 +14,7 @@
  * the kernel still decides about what isn't intercepted. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <seccomp.h>
 #include <stddef.h>
@@ -67,6 +68,16 @@ typedef struct Rule {
                 }                                                                                            \
         }
 
+/* fsopen, fsconfig, fsmount: a type is a string and a context is a descriptor, so registers don't tell whose
+ * they are. move_mount and mount_setattr: only what takes a mount by its descriptor alone, as everyone does
+ * who has it from fsmount(2). */
+#define MOUNT_API_RULES                                                                                      \
+        { CALL_MOVE_MOUNT, 1, { TEST_BITS(4, MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_F_EMPTY_PATH) } }, {        \
+                CALL_MOUNT_SETATTR, 1, {                                                                     \
+                        TEST_BITS(2, AT_EMPTY_PATH, AT_EMPTY_PATH)                                           \
+                }                                                                                            \
+        }
+
 /* bpf: by command, each rule two of them but the last: MAP_CREATE and PROG_QUERY, PROG_LOAD and
  * PROG_GET_FD_BY_ID, PROG_ATTACH and PROG_DETACH, LINK_CREATE. The upper half of the 32 bits is looked at by
  * the handler: what may come to be said there mustn't be a way around it, as some of these are never left to
@@ -98,6 +109,7 @@ static const Rule rules[] = {
         { CALL_MKNODAT, 2, { TEST_BITS(2, S_IFMT, S_IFCHR), TEST_NOT_ZERO(3) } },
         { CALL_MKNODAT, 1, { TEST_BITS(2, S_IFMT, S_IFBLK) } },
         MOUNT_RULES,
+        MOUNT_API_RULES,
 
         /* Scheduling. A real-time policy needs a privilege (SCHED_DEADLINE can't be asked for by
          * sched_setscheduler), an ordinary one only for another's task; the bit outside the mask is

@@ -50,6 +50,8 @@ static const struct {
         [CALL_FSOPEN] = { "fsopen", FAMILY_MOUNT, 430 },
         [CALL_FSCONFIG] = { "fsconfig", FAMILY_MOUNT, 431 },
         [CALL_FSMOUNT] = { "fsmount", FAMILY_MOUNT, 432 },
+        [CALL_MOVE_MOUNT] = { "move_mount", FAMILY_MOUNT, 429 },
+        [CALL_MOUNT_SETATTR] = { "mount_setattr", FAMILY_MOUNT, 442 },
         [CALL_SYSINFO] = { "sysinfo", FAMILY_SYSINFO, -1 },
         [CALL_SCHED_SETSCHEDULER] = { "sched_setscheduler", FAMILY_SCHEDULING, -1 },
         [CALL_SCHED_SETPARAM] = { "sched_setparam", FAMILY_SCHEDULING, -1 },
@@ -132,7 +134,8 @@ CallSet call_set_read_back(void) {
 }
 
 CallSet call_set_new_mount_api(void) {
-        return CALL_BIT(CALL_FSOPEN) | CALL_BIT(CALL_FSCONFIG) | CALL_BIT(CALL_FSMOUNT);
+        return CALL_BIT(CALL_FSOPEN) | CALL_BIT(CALL_FSCONFIG) | CALL_BIT(CALL_FSMOUNT) |
+               CALL_BIT(CALL_MOVE_MOUNT) | CALL_BIT(CALL_MOUNT_SETATTR);
 }
 
 char *call_set_to_string(CallSet set) {

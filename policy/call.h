@@ -31,6 +31,8 @@ typedef enum CallId {
         CALL_FSOPEN,
         CALL_FSCONFIG,
         CALL_FSMOUNT,
+        CALL_MOVE_MOUNT,
+        CALL_MOUNT_SETATTR,
         CALL_SYSINFO,
         CALL_SCHED_SETSCHEDULER,
         CALL_SCHED_SETPARAM,
@@ -73,7 +75,8 @@ const char *call_known_name(size_t i);
 /* The calls that read extended attributes, which ReadBack= lends. */
 CallSet call_set_read_back(void);
 
-/* fsopen(2) and its kin, which NewMountAPI= may leave to the kernel. */
+/* fsopen(2) and its kin, which NewMountAPI= may leave to the kernel; with what concerns the mounts that come
+ * of them. */
 CallSet call_set_new_mount_api(void);
 
 /* The set as a blank-separated list of call names, in the order of CallId; free with g_free(). */

@@ -30,6 +30,9 @@
 /* fsconfig(2) takes no longer ones. */
 #define VALUE_MAX 255u
 
+/* FSCONFIG_CMD_CREATE_EXCL, since 6.6 */
+#define CREATE_EXCLUSIVE 8u
+
 static int configure(int context, unsigned command, const char *key, const char *value) {
         return syscall(SYS_fsconfig, context, command, key, value, 0) < 0 ? -errno : 0;
 }
@@ -216,6 +219,10 @@ static int set_flags(const MountRequest *m, int context) {
 }
 
 /* Makes the superblock from what "fd" refers to. Return: 0 or the caller's errno. */
+static int create(const MountRequest *m, int context) {
+        return configure(context, m->exclusive ? CREATE_EXCLUSIVE : FSCONFIG_CMD_CREATE, NULL, NULL);
+}
+
 static int create_from(const MountRequest *m, int context, int fd, bool *ret_internal) {
         const char *name;
         int r;
@@ -228,7 +235,7 @@ static int create_from(const MountRequest *m, int context, int fd, bool *ret_int
 
         r = configure(context, FSCONFIG_SET_STRING, "source", name);
         if (r >= 0)
-                r = configure(context, FSCONFIG_CMD_CREATE, NULL, NULL);
+                r = create(m, context);
 
         mount_name_leave();
         return r;
@@ -281,7 +288,7 @@ static int create_superblock(MountRequest *m, int context, bool *ret_internal) {
                         return -EINVAL;
                 if (m->source)
                         r = configure(context, FSCONFIG_SET_STRING, "source", m->source);
-                return r < 0 ? r : configure(context, FSCONFIG_CMD_CREATE, NULL, NULL);
+                return r < 0 ? r : create(m, context);
         }
         }
 }

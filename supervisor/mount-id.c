@@ -44,3 +44,9 @@ int mount_id(int fd, uint32_t *ret) {
                 *ret = (uint32_t) id;
         return r;
 }
+
+int mount_id_living(int fd, uint64_t *ret) {
+        int r = mount_id_unique(fd, ret);
+
+        return r >= 0 ? r : read_id(fd, STATX_MNT_ID, ret);
+}

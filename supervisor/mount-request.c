@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -95,6 +96,35 @@ int mount_request_check(MountRequest *m, Reason *ret_reason) {
 
         *ret_reason = reason;
         return 0;
+}
+
+/* The path of the target as the container has it, whatever links and chroots the caller went through. */
+static bool target_is_lent(const Policy *policy, int target_fd) {
+        char self[64], path[PATH_MAX];
+        ssize_t n;
+
+        if (policy->mount.targets->len == 0)
+                return true;
+
+        snprintf(self, sizeof(self), "/proc/self/fd/%i", target_fd);
+        n = readlink(self, path, sizeof(path) - 1);
+        if (n < 0 || n == sizeof(path) - 1)
+                return false;
+        path[n] = 0;
+
+        return policy_allows_mount_target(policy, path);
+}
+
+/* Natively only root mounts outside of containers, and root may do so anywhere. */
+static bool is_users_own(const Caller *caller, int target_fd) {
+        struct stat st;
+
+        return fstat(target_fd, &st) >= 0 && st.st_uid == caller->fsuid;
+}
+
+bool mount_request_allows_target(const Policy *policy, const Caller *caller, int target_fd) {
+        return target_is_lent(policy, target_fd) &&
+               (caller->userns->kind != USERNS_OURS || is_users_own(caller, target_fd));
 }
 
 /* The kernel refuses to mount a file system twice on the same spot, but move_mount(2) doesn't. */

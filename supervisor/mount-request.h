@@ -43,6 +43,7 @@ typedef struct MountRequest {
         GArray *options;     /* MountOption: of the file system */
         uint64_t sb_flags;   /* of MOUNT_SB_FLAGS */
         uint64_t attributes; /* MOUNT_ATTR_*, see fsmount(2) */
+        bool exclusive;      /* the superblock must be a new one (6.6) */
 
         /* mount_request_check(): what the source is. */
         MountSourceKind kind;
@@ -76,6 +77,10 @@ Reason mount_request_may_borrow(const Policy *policy, Caller *caller, int *ret_n
  * REASON_SOURCE_NOT_LENT, REASON_OPTION_NOT_LENT or REASON_PATH_NOT_REACHABLE (m->hint then tells what would
  * lend it); -ENOENT if the caller is gone; another negative errno. */
 int mount_request_check(MountRequest *m, Reason *ret_reason);
+
+/* May the caller mount on this (O_PATH)? AllowTarget= and, for a user without a container, the owner say so.
+ */
+bool mount_request_allows_target(const Policy *policy, const Caller *caller, int target_fd);
 
 /* Makes the superblock and a detached mount of it, in the host's namespaces, idmapped as the policy says. It
  * isn't locked yet: it must not get into the hands of a container. Blocks for as long as the file system

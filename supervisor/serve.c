@@ -23,6 +23,7 @@
 #include "basic/protocol.h"
 #include "filter/filter.h"
 #include "supervisor/handlers/handlers.h"
+#include "supervisor/mount-contexts.h"
 #include "supervisor/supervisor.h"
 
 #ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
@@ -33,10 +34,16 @@
 /* How long a supervisor that has just served a call waits for the next one outside its event loop. */
 #define BUSY_WAIT_MSEC 5
 
+/* One that has nothing to do but to keep mounts for their callers looks so often whether it may leave. */
+#define MOUNT_PENDING_USEC (UINT64_C(500) * 1000)
+/* And so long it stays for a successor to come for them: it counts for MaxSupervisors=. */
+#define MOUNT_LEAVING_USEC (UINT64_C(10) * 1000 * 1000)
+
 const Handler *const handler_table[] = {
         &mknod_handler,
         &xattr_handler,
         &mount_handler,
+        &mount_api_handler,
         &sysinfo_handler,
         &scheduling_handler,
         &bpf_handler,
@@ -266,6 +273,19 @@ static void serve_orphans(Supervisor *s) {
         }
 }
 
+size_t supervisor_others(const Supervisor *s, pid_t ret[static TARGET_STATE_SLOTS]) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < TARGET_STATE_SLOTS; i++) {
+                int32_t owner = atomic_load_explicit(&s->state->slots[i].owner, memory_order_relaxed);
+
+                if (owner > 0 && owner != (int32_t) getpid())
+                        ret[n++] = (pid_t) owner;
+        }
+
+        return n;
+}
+
 static bool is_receiver(const Supervisor *s) {
         return s->control_fd < 0 ||
                atomic_load_explicit(&s->state->receiver, memory_order_acquire) == s->slot_index;
@@ -294,20 +314,42 @@ static int receive_while_busy(Supervisor *s) {
         return 0;
 }
 
+static int on_leaving(sd_event_source *source, uint64_t usec, void *userdata) {
+        uint64_t now = now_nsec(CLOCK_MONOTONIC) / 1000;
+        Supervisor *s = userdata;
+
+        if (!mount_contexts_pending() || now > s->last_call_usec + MOUNT_LEAVING_USEC)
+                return sd_event_exit(s->event, 0);
+
+        (void) sd_event_source_set_time(source, now + MOUNT_PENDING_USEC);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* Another receives now. What callers may come back for is with us until that one has taken it over
+ * (mount-contexts.h). */
+static int leave_to_other(Supervisor *s, sd_event_source *listener_source) {
+        s->last_call_usec = now_nsec(CLOCK_MONOTONIC) / 1000;
+        if (!mount_contexts_pending() || sd_event_add_time(s->event, NULL, CLOCK_MONOTONIC, s->last_call_usec,
+                                                         0, on_leaving, s) < 0)
+                return sd_event_exit(s->event, 0);
+
+        return sd_event_source_set_enabled(listener_source, SD_EVENT_OFF);
+}
+
 static int on_listener(sd_event_source *source, int fd, uint32_t events, void *userdata) {
         Supervisor *s = userdata;
         int r;
 
         if (!is_receiver(s))
-                return sd_event_exit(s->event, 0); /* Another has taken over while we were stuck. */
+                return leave_to_other(s, source); /* It has taken over while we were stuck. */
 
         if (events & EPOLLIN) {
                 r = receive_while_busy(s);
-                if (r >= 0 && is_receiver(s))
-                        return 0;
-                if (r < 0)
-                        log_error_errno(r, "Failed to receive a call: %m");
-                return sd_event_exit(s->event, r < 0 ? r : 0);
+                if (r >= 0)
+                        return is_receiver(s) ? 0 : leave_to_other(s, source);
+
+                log_error_errno(r, "Failed to receive a call: %m");
+                return sd_event_exit(s->event, r);
         }
 
         return sd_event_exit(s->event, 0); /* EPOLLHUP: the last process with this filter is gone. */
@@ -333,13 +375,19 @@ static void arm_idle_timer(Supervisor *s) {
 }
 
 static int on_idle(sd_event_source *source, uint64_t usec, void *userdata) {
+        uint64_t now = now_nsec(CLOCK_MONOTONIC) / 1000;
         Supervisor *s = userdata;
 
-        if (s->last_call_usec + s->policy->idle_usec <= now_nsec(CLOCK_MONOTONIC) / 1000)
+        if (s->last_call_usec + s->policy->idle_usec > now) {
+                arm_idle_timer(s);
+                return 0;
+        }
+
+        if (!mount_contexts_pending())
                 return sd_event_exit(s->event, 0);
 
-        arm_idle_timer(s);
-        return 0;
+        (void) sd_event_source_set_time(source, now + MOUNT_PENDING_USEC);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 static void take_policy(Supervisor *s, int fd) {
@@ -433,6 +481,8 @@ static int setup_loop(Supervisor *s) {
 }
 
 int supervisor_serve(Supervisor *s) {
+        pid_t others[TARGET_STATE_SLOTS];
+        size_t n_others;
         int r;
 
         filter_resolver_init();
@@ -440,6 +490,11 @@ int supervisor_serve(Supervisor *s) {
         r = setup_loop(s);
         if (r < 0)
                 return r;
+
+        /* Who is stuck can't look after what callers come back for. */
+        n_others = supervisor_others(s, others);
+        if (n_others > 0 && mount_contexts_take_over(others, n_others))
+                mount_api_look_soon(s);
 
         serve_orphans(s);
         return sd_event_loop(s->event);

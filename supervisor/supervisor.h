@@ -38,6 +38,9 @@ struct Supervisor {
  * negative errno. */
 int supervisor_serve(Supervisor *s);
 
+/* The other supervisors of this target, alive or about to be found dead. Return: how many. */
+size_t supervisor_others(const Supervisor *s, pid_t ret[static TARGET_STATE_SLOTS]);
+
 /* Capabilities that this policy's calls need, beyond those to look at callers. */
 CapabilitySet supervisor_capabilities(const Policy *policy);
 

@@ -145,30 +145,6 @@ static int read_arguments(MountCall *call) {
         return mount_options_parse_data(m, data);
 }
 
-/* The path of the target as the container has it, whatever links and chroots the caller went through. */
-static bool target_is_lent(MountCall *call) {
-        char self[64], path[PATH_MAX];
-        ssize_t n;
-
-        if (call->request->policy->mount.targets->len == 0)
-                return true;
-
-        snprintf(self, sizeof(self), "/proc/self/fd/%i", call->target_fd);
-        n = readlink(self, path, sizeof(path) - 1);
-        if (n < 0 || n == sizeof(path) - 1)
-                return false;
-        path[n] = 0;
-
-        return policy_allows_mount_target(call->request->policy, path);
-}
-
-/* Natively only root mounts outside of containers, and root may do so anywhere. */
-static bool is_users_own(const Caller *caller, int target_fd) {
-        struct stat st;
-
-        return fstat(target_fd, &st) >= 0 && st.st_uid == caller->fsuid;
-}
-
 static Reason check(MountCall *call) {
         Caller *caller = &call->request->caller;
         MountRequest *m = &call->mount;
@@ -183,8 +159,7 @@ static Reason check(MountCall *call) {
                         return reason;
         }
 
-        if (!target_is_lent(call) ||
-                        (caller->userns->kind == USERNS_OURS && !is_users_own(caller, call->target_fd)))
+        if (!mount_request_allows_target(m->policy, caller, call->target_fd))
                 return REASON_TARGET_NOT_LENT;
 
         return REASON_NONE;
@@ -298,7 +273,7 @@ static Verdict serve(MountCall *call, int64_t *ret_result) {
         return VERDICT_EMULATED;
 }
 
-static Verdict mount_call(Request *request, int64_t *ret_result) {
+static Verdict mount_handle(Request *request, int64_t *ret_result) {
         MountCall call = {
                 .request = request,
                 .mount = { .source_fd = -1 },
@@ -358,14 +333,9 @@ static Verdict mount_call(Request *request, int64_t *ret_result) {
         return verdict;
 }
 
-static Verdict mount_handle(Request *request, int64_t *ret_result) {
-        return request->call == CALL_MOUNT ? mount_call(request, ret_result) : VERDICT_CONTINUED;
-}
-
 const Handler mount_handler = {
         .name = "mount",
-        .calls = CALL_BIT(CALL_MOUNT) | CALL_BIT(CALL_FSOPEN) | CALL_BIT(CALL_FSCONFIG) |
-                 CALL_BIT(CALL_FSMOUNT),
+        .calls = CALL_BIT(CALL_MOUNT),
         .capabilities = CAPABILITY_BIT(CAP_MKNOD) | CAPABILITY_BIT(CAP_DAC_OVERRIDE) |
                         CAPABILITY_BIT(CAP_DAC_READ_SEARCH) | CAPABILITY_BIT(CAP_FOWNER) |
                         CAPABILITY_BIT(CAP_FSETID) | FUSE_SERVER_CAPABILITIES,

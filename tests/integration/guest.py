@@ -548,8 +548,8 @@ class Guest(Machine):
 
         self.wait_for(let_go, 30, f"{device} to go")
 
-    def _fill_root(self, container):
+    def _fill_root(self, container, path):
         if not self._spare:
-            super()._fill_root(container)
+            super()._fill_root(container, path)
             return
         self.run(["mount", "-o", "discard", self.disk(f"container{self._spare.pop(0)}"), container.root])

@@ -82,9 +82,11 @@ def apt_mirror():
     return "http://deb.debian.org/debian", suite
 
 
-def debian_tarball(packages):
-    """A small Debian root file system as a tar file, made once and kept in CACHE; its name says what's in it."""
-    mirror, suite = apt_mirror()
+def debian_tarball(packages, suite=None):
+    """A small Debian root file system (of this machine's own release, if none is named) as a tar file, made once and kept in CACHE;
+    its name says what's in it."""
+    mirror, own_suite = apt_mirror()
+    suite = suite or own_suite
     key = hashlib.sha256(" ".join((suite,) + tuple(packages)).encode()).hexdigest()[:12]
     tarball = CACHE / f"{key}.tar"
     with cache_lock():
@@ -286,20 +288,20 @@ class Machine:
 
     # -- containers -----------------------------------------------------------------------------------------
 
-    def _fill_root(self, container):
-        """Unpacks the small root into the container's directory."""
-        with open(root_tarball(), "rb") as tarball:
+    def _fill_root(self, container, path):
+        """Unpacks a root file system into the container's directory."""
+        with open(path, "rb") as tarball:
             process = self._popen(self._argv(["tar", "-C", container.root, "--xattrs", "-x"], 120), stdin=tarball,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             output, _ = process.communicate(timeout=140)
         if process.returncode != 0:
             raise TestHostError(f"The root of {container.name} can't be unpacked: {output}")
 
-    def container(self, name, settings="", boot=True):
-        """A container "systemd-nspawn@NAME.service" with its own copy of the small root; not started yet."""
+    def container(self, name, settings="", boot=True, tarball=None):
+        """A container "systemd-nspawn@NAME.service" with its own copy of the small root, or another; not started yet."""
         container = Container(self, name)
         self.run(["mkdir", "-p", container.root])
-        self._fill_root(container)
+        self._fill_root(container, tarball or root_tarball())
         for tool in tools():
             self.put(tool, f"{container.root}/usr/local/bin/{tool.name}")
         self.write(f"{container.root}/etc/hostname", f"{name}\n")

@@ -63,8 +63,8 @@ Test(call, a_name_stands_for_its_family) {
                                  "removexattr lremovexattr fremovexattr removexattrat");
         expect_calls("fremovexattr", "setxattr lsetxattr fsetxattr setxattrat "
                                      "removexattr lremovexattr fremovexattr removexattrat");
-        expect_calls("mount", "mount fsopen fsconfig fsmount");
-        expect_calls("fsopen", "mount fsopen fsconfig fsmount");
+        expect_calls("mount", "mount fsopen fsconfig fsmount move_mount mount_setattr");
+        expect_calls("fsopen", "mount fsopen fsconfig fsmount move_mount mount_setattr");
         expect_calls("sysinfo", "sysinfo");
         expect_calls("sched_setscheduler",
                         "sched_setscheduler sched_setparam sched_setattr setpriority ioprio_set");

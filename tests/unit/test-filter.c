@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <pthread.h>
@@ -88,15 +89,20 @@ static uint32_t run(const Filter *filter, const struct seccomp_data *data) {
         }
 }
 
-static uint32_t verdict(const Filter *filter, uint32_t arch, uint32_t nr, uint64_t a0, uint64_t a1,
-                uint64_t a2, uint64_t a3) {
+static uint32_t verdict_of_five(const Filter *filter, uint32_t arch, uint32_t nr, uint64_t a0, uint64_t a1,
+                uint64_t a2, uint64_t a3, uint64_t a4) {
         struct seccomp_data data = {
                 .nr = (int) nr,
                 .arch = arch,
-                .args = { a0, a1, a2, a3, GARBAGE, GARBAGE },
+                .args = { a0, a1, a2, a3, a4, GARBAGE },
         };
 
         return run(filter, &data);
+}
+
+static uint32_t verdict(const Filter *filter, uint32_t arch, uint32_t nr, uint64_t a0, uint64_t a1,
+                uint64_t a2, uint64_t a3) {
+        return verdict_of_five(filter, arch, nr, a0, a1, a2, a3, GARBAGE);
 }
 
 static Filter *compile(CallSet calls) {
@@ -159,6 +165,8 @@ static const struct Number {
         { AUDIT_ARCH_X86_64, CALL_FSOPEN, 430 },
         { AUDIT_ARCH_X86_64, CALL_FSCONFIG, 431 },
         { AUDIT_ARCH_X86_64, CALL_FSMOUNT, 432 },
+        { AUDIT_ARCH_X86_64, CALL_MOVE_MOUNT, 429 },
+        { AUDIT_ARCH_X86_64, CALL_MOUNT_SETATTR, 442 },
         { AUDIT_ARCH_X86_64, CALL_SYSINFO, 99 },
         { AUDIT_ARCH_X86_64, CALL_SCHED_SETSCHEDULER, 144 },
         { AUDIT_ARCH_X86_64, CALL_SCHED_SETPARAM, 142 },
@@ -174,6 +182,8 @@ static const struct Number {
         { AUDIT_ARCH_I386, CALL_FSOPEN, 430 },
         { AUDIT_ARCH_I386, CALL_FSCONFIG, 431 },
         { AUDIT_ARCH_I386, CALL_FSMOUNT, 432 },
+        { AUDIT_ARCH_I386, CALL_MOVE_MOUNT, 429 },
+        { AUDIT_ARCH_I386, CALL_MOUNT_SETATTR, 442 },
         { AUDIT_ARCH_I386, CALL_SYSINFO, 116 },
         { AUDIT_ARCH_I386, CALL_SCHED_SETSCHEDULER, 156 },
         { AUDIT_ARCH_I386, CALL_SCHED_SETPARAM, 154 },
@@ -199,6 +209,8 @@ static const struct Number {
         { AUDIT_ARCH_AARCH64, CALL_FSOPEN, 430 },
         { AUDIT_ARCH_AARCH64, CALL_FSCONFIG, 431 },
         { AUDIT_ARCH_AARCH64, CALL_FSMOUNT, 432 },
+        { AUDIT_ARCH_AARCH64, CALL_MOVE_MOUNT, 429 },
+        { AUDIT_ARCH_AARCH64, CALL_MOUNT_SETATTR, 442 },
         { AUDIT_ARCH_AARCH64, CALL_SYSINFO, 179 },
         { AUDIT_ARCH_AARCH64, CALL_SCHED_SETSCHEDULER, 119 },
         { AUDIT_ARCH_AARCH64, CALL_SCHED_SETPARAM, 118 },
@@ -212,6 +224,8 @@ static const struct Number {
         { AUDIT_ARCH_ARM, CALL_FSOPEN, 430 },
         { AUDIT_ARCH_ARM, CALL_FSCONFIG, 431 },
         { AUDIT_ARCH_ARM, CALL_FSMOUNT, 432 },
+        { AUDIT_ARCH_ARM, CALL_MOVE_MOUNT, 429 },
+        { AUDIT_ARCH_ARM, CALL_MOUNT_SETATTR, 442 },
         { AUDIT_ARCH_ARM, CALL_SYSINFO, 116 },
         { AUDIT_ARCH_ARM, CALL_SCHED_SETSCHEDULER, 156 },
         { AUDIT_ARCH_ARM, CALL_SCHED_SETPARAM, 154 },
@@ -229,11 +243,13 @@ static const struct Number {
 /* Arguments with which a call is one that a policy might lend. */
 static const struct {
         CallId call;
-        uint64_t arguments[4];
+        uint64_t arguments[5];
 } lendable[] = {
         { CALL_MKNOD, { 1, S_IFBLK, 0x800, 1 } },
         { CALL_MKNODAT, { 1, 1, S_IFBLK, 0x800 } },
         { CALL_MOUNT, { 1, 1, 1, MS_NODEV } },
+        { CALL_MOVE_MOUNT, { 1, 1, 1, 1, GARBAGE | MOVE_MOUNT_F_EMPTY_PATH } },
+        { CALL_MOUNT_SETATTR, { 1, 1, GARBAGE | AT_EMPTY_PATH | AT_RECURSIVE, 1 } },
         { CALL_SCHED_SETSCHEDULER, { 0, SCHED_FIFO, 1, 1 } },
         { CALL_SCHED_SETATTR, { 0, 1, 0, 1 } },
         { CALL_SETPRIORITY, { 0, 0, (uint32_t) -5, 1 } },
@@ -248,7 +264,7 @@ static uint32_t lendable_verdict(const Filter *filter, uint32_t arch, uint32_t n
                 const uint64_t *a = lendable[i].arguments;
 
                 if (lendable[i].call == id)
-                        return verdict(filter, arch, nr, a[0], a[1], a[2], a[3]);
+                        return verdict_of_five(filter, arch, nr, a[0], a[1], a[2], a[3], a[4]);
         }
 
         return verdict(filter, arch, nr, 1, 1, 1, 1);
@@ -337,6 +353,26 @@ Test(filter, mount_flags) {
                 for (size_t k = 0; k < sizeof(news) / sizeof(news[0]); k++) {
                         cr_expect_eq(verdict(filter, n->arch, n->nr, 1, 2, 3, news[k]), NOTIFY);
                         cr_expect_eq(verdict(filter, n->arch, n->nr, 1, 2, 3, GARBAGE | news[k]), NOTIFY);
+                }
+        }
+}
+
+/* What names a mount by a path can't be one that fsmount(2) has just made: it stays native. */
+Test(filter, mounts_by_path_are_native) {
+        g_autoptr(Filter) filter = compile(CALL_BIT(CALL_MOVE_MOUNT) | CALL_BIT(CALL_MOUNT_SETATTR));
+
+        for (size_t i = 0; i < N_NUMBERS; i++) {
+                const struct Number *n = numbers + i;
+
+                if (n->call == CALL_MOVE_MOUNT) {
+                        cr_expect_eq(verdict_of_five(filter, n->arch, n->nr, 1, 1, 1, 1, GARBAGE), ALLOW);
+                        cr_expect_eq(verdict_of_five(filter, n->arch, n->nr, 1, 1, 1, 1, 0x77 & ~4u), ALLOW);
+                        cr_expect_eq(verdict_of_five(filter, n->arch, n->nr, 1, 1, 1, 1, 4), NOTIFY);
+                        cr_expect_eq(verdict_of_five(filter, n->arch, n->nr, 1, 1, 1, 1, 0x77), NOTIFY);
+                } else if (n->call == CALL_MOUNT_SETATTR) {
+                        cr_expect_eq(verdict(filter, n->arch, n->nr, 1, 1, GARBAGE, 1), ALLOW);
+                        cr_expect_eq(verdict(filter, n->arch, n->nr, 1, 1, AT_RECURSIVE, 1), ALLOW);
+                        cr_expect_eq(verdict(filter, n->arch, n->nr, 1, 1, AT_EMPTY_PATH, 1), NOTIFY);
                 }
         }
 }
