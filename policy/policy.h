@@ -79,13 +79,13 @@ struct Policy {
         uint64_t log_interval_usec; /* LogRateLimitIntervalSec=, LogRateLimitBurst=: entries per target */
         unsigned log_burst;         /* 0 in either of them: no limit */
 
-        MknodPolicy mknod; /* [Mknod] */
-        XattrPolicy xattr; /* [Setxattr] */
-        MountPolicy mount; /* [Mount] */
-        SysinfoPolicy sysinfo; /* [Sysinfo] */
+        MknodPolicy mknod;           /* [Mknod] */
+        XattrPolicy xattr;           /* [Setxattr] */
+        MountPolicy mount;           /* [Mount] */
+        SysinfoPolicy sysinfo;       /* [Sysinfo] */
         SchedulingPolicy scheduling; /* [Scheduling] */
-        BpfPolicy bpf; /* [Bpf] */
-        ModulePolicy module; /* [Module] */
+        BpfPolicy bpf;               /* [Bpf] */
+        ModulePolicy module;         /* [Module] */
 };
 
 /* Loads the policy of a unit from the drop-in directories below "dirs" (NULL-terminated, highest priority

@@ -117,20 +117,24 @@ void memory_cgroup_close(MemoryCgroup *m) {
 }
 
 /* Reads one limit. A file that isn't there limits nothing: the root has none, a level may not have the
- * controller, and swap may not be accounted for. Return: 0 or -ENODEV. */
-static int read_limit(const MemoryCgroup *m, size_t i, bool swap, uint64_t *ret) {
+ * controller, and swap may not be accounted for. It's looked for each time, as a controller may be turned on
+ * at any time. Return: 0 or -ENODEV. */
+static int read_limit(MemoryCgroup *m, size_t i, bool swap, uint64_t *ret) {
         const FileNames *names = names_of(m);
-        const MemoryLevel *level = &m->levels[i];
+        MemoryLevel *level = &m->levels[i];
+        int *kept = swap ? &level->swap_limit_fd : &level->limit_fd, fd = *kept, r;
         _cleanup_close_ int opened = -1;
-        int fd = swap ? level->swap_limit_fd : level->limit_fd, r;
 
         *ret = MEMORY_UNLIMITED;
 
-        if (i >= MEMORY_LEVELS_KEPT)
+        if (fd < 0) {
                 fd = opened = cgroup_open_file(m->hierarchy, m->path, level->length,
                                 swap ? names->swap_limit : names->limit);
-        if (fd < 0)
-                return 0;
+                if (fd < 0)
+                        return 0;
+                if (i < MEMORY_LEVELS_KEPT)
+                        *kept = TAKE_FD(opened);
+        }
 
         r = cgroup_read_number(fd, ret);
         if (r < 0)
@@ -139,7 +143,7 @@ static int read_limit(const MemoryCgroup *m, size_t i, bool swap, uint64_t *ret)
 }
 
 /* The smallest limit, and the topmost level that sets it. */
-static int find_tightest(const MemoryCgroup *m, bool swap, uint64_t *ret, size_t *ret_level) {
+static int find_tightest(MemoryCgroup *m, bool swap, uint64_t *ret, size_t *ret_level) {
         *ret = MEMORY_UNLIMITED;
 
         for (size_t i = 0; i < m->n_levels; i++) {
@@ -283,7 +287,7 @@ int memory_cgroup_read(MemoryCgroup *m, uint64_t host_ram, uint64_t host_swap, M
 }
 
 /* The smallest limit, or 0 if there's none. For swap that's said as well if the cgroup itself has none. */
-static int find_limit_as_lxcfs(const MemoryCgroup *m, bool swap, uint64_t *ret) {
+static int find_limit_as_lxcfs(MemoryCgroup *m, bool swap, uint64_t *ret) {
         uint64_t own, smallest;
         size_t level;
         int r;

@@ -20,7 +20,7 @@
 
 typedef struct MemoryLevel {
         size_t length; /* of the part of the path that names it */
-        int limit_fd;  /* -1: opened when it's read */
+        int limit_fd;  /* negative: opened when it's read */
         int swap_limit_fd;
 } MemoryLevel;
 

@@ -291,6 +291,11 @@ int container_read(Container *container, const CgroupTree *tree, uint64_t now_ns
         }
 
         r = read_tasks(container, tree, now_nsec);
+        if (r == -ENODEV) {
+                /* The controller was turned off. */
+                container->tasks_fd = close_fd(container->tasks_fd);
+                r = read_tasks(container, tree, now_nsec);
+        }
         container->has_tasks = r >= 0 && container->n_tasks > 0;
 
         r = read_cpu_time(container, &active);

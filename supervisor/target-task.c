@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "basic/fd.h"
+#include "supervisor/container.h"
 #include "supervisor/target-task.h"
 #include "supervisor/thread-entry.h"
 
@@ -197,6 +198,29 @@ static bool is_in_namespace(const PidNamespace *ns, int proc_fd, const TaskStatu
         return fd >= 0 && climb_to(fd, ns->inode, steps) == (int) steps;
 }
 
+/* Our own pid namespace; 0 if it can't be told. */
+static ino_t own_namespace(void) {
+        static ino_t inode;
+
+        if (inode == 0) {
+                _cleanup_close_ int self =
+                                openat(thread_entry_proc(), "self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+                if (self < 0 || container_namespace_of(self, &inode) < 0)
+                        return 0;
+        }
+
+        return inode;
+}
+
+/* Can't this process have a number in the namespace? Asked of each process of the host, and so answered by
+ * one look where possible: most are in our own namespace, which is below none but itself. */
+static bool is_outside(const PidNamespace *ns, int proc_fd) {
+        ino_t inode;
+
+        return container_namespace_of(proc_fd, &inode) >= 0 && inode == own_namespace() && inode != ns->inode;
+}
+
 typedef int (*TaskFunc)(pid_t id, int proc_fd, void *userdata);
 
 /* All numbers of a directory of tasks: /proc, or /proc/PID/task. Tasks that end meanwhile are left out.
@@ -244,6 +268,15 @@ static int each_thread(int proc_fd, TaskFunc func, void *userdata) {
         return r == -ESRCH ? 0 : r;
 }
 
+static int open_task(pid_t tid) {
+        char name[3 * sizeof(pid_t) + 1];
+        int fd;
+
+        snprintf(name, sizeof(name), "%i", (int) tid);
+        fd = openat(thread_entry_proc(), name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return fd < 0 ? gone_or(errno) : fd;
+}
+
 typedef struct NumberSearch {
         const PidNamespace *ns;
         pid_t number;
@@ -266,7 +299,8 @@ static int search_process(pid_t pid, int proc_fd, void *userdata) {
         NumberSearch *search = userdata;
         TaskStatus status;
 
-        if (read_status(proc_fd, &status) < 0 || !is_in_namespace(search->ns, proc_fd, &status))
+        if (is_outside(search->ns, proc_fd) || read_status(proc_fd, &status) < 0 ||
+                        !is_in_namespace(search->ns, proc_fd, &status))
                 return 0;
 
         return each_thread(proc_fd, compare_thread, search);
@@ -280,6 +314,14 @@ static pid_t search(Caller *caller, pid_t number) {
         r = caller_pid_namespace(caller, true, &ns);
         if (r < 0)
                 return r;
+
+        /* Of a service, numbers are ours. */
+        if (ns.inode == own_namespace()) {
+                _cleanup_close_ int task = open_task(number);
+
+                close_fd(ns.fd);
+                return task < 0 ? task : number;
+        }
 
         /* Most often it's another thread of the same process. */
         search.ns = &ns;
@@ -397,15 +439,6 @@ static int examine(const Caller *caller, int proc_fd, TargetTask *task) {
         return 0;
 }
 
-static int open_task(pid_t tid) {
-        char name[3 * sizeof(pid_t) + 1];
-        int fd;
-
-        snprintf(name, sizeof(name), "%i", (int) tid);
-        fd = openat(thread_entry_proc(), name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        return fd < 0 ? gone_or(errno) : fd;
-}
-
 int target_find(Caller *caller, pid_t pid, TargetTask *ret) {
         TargetTask task = { .tid = caller->tid, .proc_fd = -1, .is_container = true, .euid = caller->euid };
         _cleanup_close_ int ns = -1, proc_fd = -1;
@@ -477,6 +510,14 @@ typedef struct Enumeration {
         void *userdata;
 } Enumeration;
 
+/* A service may move its tasks to cgroups of its own (Delegate=), so all of its user's count. */
+static bool counts_for_container(const Caller *caller, const TargetTask *task) {
+        if (caller->userns->kind == USERNS_OURS)
+                return task->uid == caller->euid || task->euid == caller->euid;
+
+        return task->is_container;
+}
+
 static int visit_thread(pid_t tid, int proc_fd, void *userdata) {
         Enumeration *e = userdata;
         TargetTask task = { .tid = tid, .proc_fd = proc_fd };
@@ -485,7 +526,8 @@ static int visit_thread(pid_t tid, int proc_fd, void *userdata) {
         r = examine(e->caller, proc_fd, &task);
         if (r < 0)
                 return r == -ESRCH ? 0 : r;
-        if ((e->by == BY_USER && task.uid != e->uid) || (e->by == BY_CONTAINER && !task.is_container))
+        if ((e->by == BY_USER && task.uid != e->uid) ||
+                        (e->by == BY_CONTAINER && !counts_for_container(e->caller, &task)))
                 return 0;
 
         return e->func(&task, e->userdata);
@@ -495,6 +537,17 @@ static int visit_process(pid_t pid, int proc_fd, void *userdata) {
         Enumeration *e = userdata;
         TaskStatus status;
 
+        if (e->by == BY_CONTAINER) {
+                /* All threads of a process are in one user namespace, so most of the host is passed over
+                 * soon. */
+                if (e->caller->userns->kind == USERNS_CONTAINER &&
+                                !is_below_callers_userns(e->caller, proc_fd))
+                        return 0;
+                return each_thread(proc_fd, visit_thread, e);
+        }
+
+        if (e->by == BY_USER && is_outside(&e->ns, proc_fd))
+                return 0;
         if (read_status(proc_fd, &status) < 0)
                 return 0;
         if (e->by == BY_GROUP && status.pgids[0] != e->pgid)
@@ -510,8 +563,8 @@ static int find_group(pid_t pid, int proc_fd, void *userdata) {
         Enumeration *e = userdata;
         TaskStatus status;
 
-        if (read_status(proc_fd, &status) < 0 || status.n_levels < e->ns.n_levels ||
-                        status.pgids[e->ns.n_levels - 1] != e->pgid ||
+        if (is_outside(&e->ns, proc_fd) || read_status(proc_fd, &status) < 0 ||
+                        status.n_levels < e->ns.n_levels || status.pgids[e->ns.n_levels - 1] != e->pgid ||
                         !is_in_namespace(&e->ns, proc_fd, &status))
                 return 0;
 

@@ -53,7 +53,8 @@ int target_each_of_group(Caller *caller, pid_t pgid, TargetFunc func, void *user
 /* All threads with this real user (of the host) that the caller can see. */
 int target_each_of_user(Caller *caller, uid_t uid, TargetFunc func, void *userdata);
 
-/* All threads for which is_container holds. */
+/* All threads that what's lent to the container is shared among: those for which is_container holds, and for
+ * a service all those of the caller's user, whatever their cgroup. */
 int target_each_of_container(Caller *caller, TargetFunc func, void *userdata);
 
 /* The caller's real user, of the host. Return: 0 or a negative errno. */

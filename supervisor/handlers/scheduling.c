@@ -69,11 +69,15 @@ static bool is_fair(unsigned policy) {
 }
 
 /* The part of the kernel's EINVALs that comes before all questions of privilege and that matters here:
- * anything that isn't what it claims to be is left to the kernel. */
+ * anything that isn't what it claims to be is left to the kernel, and so is what must never be lent. */
 static bool is_sound(const Wish *wish) {
         const SchedAttr *attr = &wish->setting.attr;
 
         if (wish->pid < 0 || attr->flags & ~(KNOWN_FLAGS | FLAG_SUGOV))
+                return false;
+        /* The kernel (up to 6.18 at least) reserves processor time for such a call although the task doesn't
+         * get the policy, and never gives it back. */
+        if (wish->keep_params && !wish->keep_policy && attr->policy == SCHED_DEADLINE)
                 return false;
         if (wish->keep_policy || wish->keep_params)
                 return true;

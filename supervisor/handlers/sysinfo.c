@@ -10,7 +10,7 @@
  *
  * What a hostile container may try, and what meets it:
  *   - name memory that it can't write to (unmapped, read-only, the kernel's), or take it away meanwhile:
- *     caller_write(), EFAULT as natively.
+ *     caller_write(), EFAULT as natively. What only the caller itself can write to is left to the kernel.
  *   - exec a set-user-ID program meanwhile, to have us write to its memory: the descriptor of the memory is
  *     opened before caller_verify() and is the old memory's for ever.
  *   - have its thread's id reused: all is read through the pinned /proc/TID, see caller.h.
@@ -39,9 +39,6 @@ static int wait_for_memory(Request *request, uint64_t address, size_t size) {
         const uint64_t ends[] = { address, address + size - 1 };
         uint8_t byte;
 
-        if (procmap_check_writable(request->caller.proc_fd, address, size) < 0)
-                return -EFAULT;
-
         for (size_t i = 0; i < 2; i++)
                 if (caller_read(&request->caller, ends[i], &byte, 1) < 0)
                         return -EFAULT;
@@ -49,6 +46,8 @@ static int wait_for_memory(Request *request, uint64_t address, size_t size) {
         return caller_verify(&request->caller);
 }
 
+/* Return: 0; -EFAULT if the caller couldn't write there either; -EOPNOTSUPP if perhaps it could: to memory of
+ * a device, for instance, or of memfd_secret(2), nobody else can write. */
 static int write_answer(Request *request, uint64_t address, const uint8_t *answer, size_t size) {
         size_t first = caller_page_rest(address);
         int r;
@@ -57,14 +56,18 @@ static int write_answer(Request *request, uint64_t address, const uint8_t *answe
         if (r != -EFAULT)
                 return r;
 
+        if (procmap_check_writable(request->caller.proc_fd, address, size) < 0) {
+                /* Of memory that only begins writable the kernel writes the beginning, and then says EFAULT.
+                 */
+                if (first < size)
+                        (void) caller_write(&request->caller, address, answer, first);
+                return -EFAULT;
+        }
+
         r = wait_for_memory(request, address, size);
         if (r >= 0)
                 r = caller_write(&request->caller, address, answer, size);
-
-        /* Of memory that only begins writable the kernel writes the beginning, and then says EFAULT. */
-        if (r == -EFAULT && first < size)
-                (void) caller_write(&request->caller, address, answer, first);
-        return r;
+        return r == -EFAULT ? -EOPNOTSUPP : r;
 }
 
 static Verdict sysinfo_handle(Request *request, int64_t *ret_result) {
@@ -77,13 +80,16 @@ static Verdict sysinfo_handle(Request *request, int64_t *ret_result) {
         r = caller_pin_memory(&request->caller, &thread);
         if (r >= 0)
                 r = sysinfo_view(&request->caller, thread, &request->policy->sysinfo, &numbers);
+        if (caller_verify(&request->caller) < 0)
+                return VERDICT_CONTINUED; /* Gone: nobody waits for an answer, and what failed did so since.
+                                           */
         if (r < 0)
                 return request_fail(request, r, ret_result);
-        if (caller_verify(&request->caller) < 0)
-                return VERDICT_CONTINUED; /* Gone: nobody waits for an answer. */
 
         size = sysinfo_numbers_format(&numbers, request->compat, answer);
         r = write_answer(request, address, answer, size);
+        if (r == -EOPNOTSUPP)
+                return VERDICT_CONTINUED; /* Better the host's numbers than an error (law 2). */
         if (r < 0 && r != -EFAULT)
                 return request_fail(request, r, ret_result);
 

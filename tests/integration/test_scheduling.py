@@ -37,6 +37,7 @@ CASES = {
     "thread": "setscheduler thread rr 2",
     "pthread": "pthread thread fifo 7 , pthread self rr 4 , pthread thread other 0",
     "back": "setscheduler 0 fifo 5 , setscheduler 0 other 0",
+    "back, as nobody else": "setscheduler 0 +fifo 5 , setscheduler 0 other 0 , setscheduler 0 idle 0 , setscheduler 0 other 0 , setscheduler 0 +batch 0 , setscheduler 0 other 0",
     "idle and back": "setscheduler 0 idle 0 , setscheduler self other 0",
     "from a thread": "--inside-thread setscheduler 0 fifo 5 , setscheduler self rr 6 , setscheduler thread fifo 1",
     "priority 0": "setscheduler 0 fifo 0",
@@ -387,6 +388,13 @@ def test_limits_of_the_profile(modest):
     assert results == ["OK", "EPERM", "OK", "EPERM", "OK", "EACCES", "EPERM"], out
 
 
+def test_deadline_that_is_reserved_and_not_used(modest, lent):
+    """With SCHED_FLAG_KEEP_PARAMS the kernel reserves for a task that stays what it is, and forgets that it did."""
+    for container in modest, lent:
+        out = container.run("schedule setattr child flags=0x10 policy=deadline runtime=1000000 deadline=4000000000 period=4000000000 , setattr child flags=0x18 policy=deadline").stdout
+        assert [line.split()[-1] for line in out.splitlines() if line[0] != " "] == ["EPERM", "OK"], out
+
+
 def test_refusals_say_what_would_lend_it(modest):
     host = modest.host
     modest.run("schedule setscheduler 0 fifo 11 , setattr 0 policy=deadline runtime=1000000 deadline=10000000 , ioprio 1 0 0x2004 , setpriority 0 0 -15 , setattr 0 policy=other nice=-15")
@@ -505,3 +513,21 @@ def test_service(host):
     finally:
         host.run("pkill -fx 'sleep 54325'", check=False)
         outside.wait()
+
+
+def test_service_cannot_hide_what_it_reserved(host):
+    """Among cgroups of its own (Delegate=): what all of its tasks reserve counts together."""
+    unit = "sched-delegated.service"
+    host.write("/run/sched-delegated.sh", """
+        C=/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup); mkdir $C/a $C/b; echo $$ >$C/b/cgroup.procs
+        sleep 30 & P=$!; chrt -d -T 8000000 -D 100000000 -P 100000000 -p 0 $P 2>/dev/null; echo first $?
+        echo $P >$C/a/cgroup.procs || exit 1
+        sleep 30 & Q=$!; chrt -d -T 8000000 -D 100000000 -P 100000000 -p 0 $Q 2>/dev/null; echo second $?
+        kill $P; wait $P; chrt -d -T 8000000 -D 100000000 -P 100000000 -p 0 $Q 2>/dev/null; echo third $?
+        kill $Q""")
+    host.write(f"/etc/systemd/system/{unit}", "[Service]\nType=oneshot\nUser=nobody\nDelegate=yes\nStandardOutput=file:/run/sched-delegated-out\nExecStart=/bin/bash /run/sched-delegated.sh\n")
+    host.write(f"/etc/deputyd/policy.d/{unit}.d/50-test.conf", "[Intercept]\nSystemCalls=sched_setscheduler\nAllowUsers=nobody\n[Scheduling]\nAllowPolicy=deadline\nMaxDeadlineBandwidth=10%\n")
+    host.systemctl("daemon-reload")
+    host.run(["deputyctl", "enable", unit])
+    host.systemctl("start", unit)
+    assert host.read("/run/sched-delegated-out").splitlines() == ["first 0", "second 1", "third 0"]

@@ -262,6 +262,16 @@ def test_unwritable_memory_as_natively(sized, program):
     assert outcomes(sized) == outcomes(sized.host)
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_memory_that_only_the_caller_can_write(host, program):
+    """Nobody else can write to it, so the kernel answers. (In a container memfd_secret() isn't allowed.)"""
+    skip_without(host, program)
+    if not host.run("calls sysinfo @secret", check=False).ok:
+        pytest.skip("the kernel has no memfd_secret(2)")
+    (error, fields), = parse(host.run(["deputy-run", "--profile=sysinfo", "--", program, "sysinfo", "@secret"]).stdout)
+    assert (error, fields["size"]) == ("OK", 64 if program == "calls-32" else 112)
+
+
 def counted(result):
     return {word: int(n) for word, n in (line.split() for line in result.stdout.splitlines())}
 

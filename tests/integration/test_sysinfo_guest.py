@@ -74,6 +74,39 @@ def test_limit_that_changes(guest_sized):
     time.sleep(0.2)
 
 
+def test_controllers_that_are_turned_off_and_on(guest_sized):
+    """While somebody asks all the time, so that files are kept."""
+    guest, unit = guest_sized.host, f"/sys/fs/cgroup{guest_sized.host.show(guest_sized.unit, 'ControlGroup')}"
+    poll = guest_sized.spawn(["sh", "-c", "while :; do calls sysinfo here >/srv/new; mv /srv/new /srv/poll; sleep 0.05; done"])
+
+    def polled():
+        time.sleep(0.5)
+        (error, fields), = parse(guest.read(f"{guest_sized.root}/srv/poll"))
+        assert error == "OK"
+        return fields
+
+    try:
+        guest.wait_for(lambda: guest.run(f"test -e {guest_sized.root}/srv/poll", check=False).ok, 20, "the first answer")
+        guest.run(f"echo 256M >{unit}/payload/memory.max")
+        before = polled()
+        assert before["totalram"] == 256 * MIB
+        guest.run(f"find {unit} -name cgroup.subtree_control -printf '%d %p\\n' | sort -rn | while read depth file; do echo '-memory -pids' >$file; done")
+        seen = polled()
+        assert seen["totalram"] == GIB
+        assert abs(seen["procs"] - before["procs"]) <= 8
+        guest.run(f"echo '+memory +pids' >{unit}/cgroup.subtree_control; echo 256M >{unit}/payload/memory.max")
+        seen = polled()
+        assert seen["totalram"] == 256 * MIB
+        assert abs(seen["procs"] - before["procs"]) <= 8
+    finally:
+        poll.kill()
+        poll.wait()
+        guest.run(f"echo '+memory +pids' >{unit}/cgroup.subtree_control; echo max >{unit}/payload/memory.max")
+        guest_sized.run("rm -f /srv/poll /srv/new")
+        guest_sized.stop()
+        guest_sized.start()  # its service manager hasn't been told
+
+
 def test_memory_that_cannot_be_written(guest_sized):
     """The kernel has no quick way yet to ask what's writable."""
     out = guest_sized.run("calls sysinfo @readonly , sysinfo @cut:50 , sysinfo @bad , sysinfo here").stdout

@@ -57,7 +57,8 @@ static void usage(FILE *stream) {
               "  listxattr|llistxattr PATH SIZE              flistxattr FILE SIZE\n"
               "  mount SOURCE TARGET TYPE FLAGS DATA         umount TARGET\n"
               "  sysinfo WHERE                          here; @null, @bad; @readonly; @cut:N (N bytes are "
-              "writable)\n"
+              "writable);\n"
+              "                                         @secret (memfd_secret)\n"
               "  rmcwd                                  remove the working directory\n"
               "DIR is \"cwd\", a number, or a path to open; FILE is a number or \"r:PATH\", \"w:PATH\", "
               "\"p:PATH\" (O_PATH).\n"
@@ -272,6 +273,19 @@ static void print_sysinfo(const unsigned char *buffer, size_t room) {
         putchar('\n');
 }
 
+#ifndef SYS_memfd_secret
+#        define SYS_memfd_secret 447 /* the same everywhere */
+#endif
+
+/* Memory that nobody else can get at, not even a debugger. */
+static int secret_memory(size_t size) {
+        int fd = (int) syscall(SYS_memfd_secret, 0);
+
+        if (fd < 0 || ftruncate(fd, (off_t) size) < 0)
+                die("memfd_secret");
+        return fd;
+}
+
 /* Into memory that's filled before, so that what was written shows. */
 static void get_sysinfo(const char *where) {
         size_t page = (size_t) sysconf(_SC_PAGESIZE), room = SYSINFO_ROOM;
@@ -282,8 +296,9 @@ static void get_sysinfo(const char *where) {
         if (strcmp(where, "@null") == 0)
                 p = NULL;
         else if (can_be_read) {
-                unsigned char *pages = mmap(
-                                NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                int fd = strcmp(where, "@secret") == 0 ? secret_memory(2 * page) : -1;
+                unsigned char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+                                fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, fd, 0);
 
                 if (pages == MAP_FAILED)
                         die("mmap");

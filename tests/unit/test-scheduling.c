@@ -25,7 +25,8 @@
 
 /* What the caller of these tests has beside itself, by the numbers that it sees. */
 typedef struct Family {
-        pid_t child, other, grandchild;
+        pid_t child, other;
+        volatile pid_t grandchild;
         pid_t thread;
         pid_t self;
 } Family;
@@ -53,6 +54,23 @@ static pid_t sleeper(uid_t uid) {
         return pid;
 }
 
+/* In a pid namespace one further down. Return: its number in ours. */
+static pid_t nested_sleeper(void) {
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                if (unshare(CLONE_NEWPID) < 0 || setresuid(2000, 2000, 2000) < 0)
+                        _exit(1);
+                family->grandchild = sleeper(0);
+                for (;;)
+                        pause();
+        }
+        while (family->grandchild == 0)
+                usleep(100);
+        return family->grandchild;
+}
+
 static void *sleep_in_thread(void *p) {
         family->thread = (pid_t) syscall(SYS_gettid);
         for (;;)
@@ -78,6 +96,7 @@ static void prepare(void *userdata) {
         family->self = getpid();
         family->child = sleeper(0);
         family->other = sleeper(1000);
+        family->grandchild = nested_sleeper();
         (void) setpgid(family->child, family->child);
         (void) setpgid(family->other, family->child);
         if (pthread_create(&thread, NULL, sleep_in_thread, NULL) != 0)
@@ -136,6 +155,11 @@ static void expect_numbers(void) {
                 target_done(&t);
         }
 
+        cr_assert_eq(target_find(&c, family->grandchild, &t), 0);
+        cr_expect_eq(number_inside(t.tid), 1);
+        cr_expect_eq(t.uid, 102000u);
+        target_done(&t);
+
         for (int self = 0; self < 2; self++) {
                 cr_assert_eq(target_find(&c, self ? family->self : 0, &t), 0);
                 cr_expect_eq(t.tid, blocked.tid);
@@ -158,6 +182,31 @@ Test(scheduling, numbers_by_ioctl) {
 Test(scheduling, numbers_by_search) {
         target_forbid_ioctl(true);
         expect_numbers();
+}
+
+/* A caller in our own pid namespace names tasks as we do. */
+Test(scheduling, numbers_of_a_service) {
+        for (int forbid = 0; forbid < 2; forbid++) {
+                TargetTask t = TARGET_TASK_INIT;
+                BlockedCaller blocked;
+                Caller c = CALLER_INIT;
+
+                target_forbid_ioctl(forbid);
+                blocked_caller_start(&blocked, &(BlockedCallerOptions){ .thread = true });
+                caller_init(&c, blocked.listener, blocked.id, blocked.tid);
+                cr_assert_eq(caller_identify(&c), 0);
+
+                cr_assert_eq(target_find(&c, getpid(), &t), 0);
+                cr_expect_eq(t.tid, getpid());
+                target_done(&t);
+                cr_assert_eq(target_find(&c, blocked.tid, &t), 0);
+                cr_expect_eq(t.proc_fd, -1);
+                cr_assert_eq(target_find(&c, blocked.child, &t), 0);
+                cr_expect_eq(t.tid, blocked.child);
+                target_done(&t);
+                cr_expect_eq(target_find(&c, 4194303, &t), -ESRCH);
+                blocked_caller_stop(&blocked);
+        }
 }
 
 typedef struct Seen {

@@ -257,6 +257,36 @@ Test(sysinfo, kept_files_show_changes) {
         close_fd(h.root_fd);
 }
 
+/* While somebody asks all the time, so that the files aren't opened anew. */
+Test(sysinfo, controller_that_is_turned_on_later) {
+        CgroupHierarchy h = hierarchy(true);
+        MemoryOfLxcfs lxcfs;
+        MemoryNumbers m;
+        MemoryCgroup cgroup;
+
+        set("a/b", "cgroup.procs", "");
+        set("a", "memory.max", "max\n");
+        cr_assert_eq(memory_cgroup_open(&h, "a/b", &cgroup), 0);
+        cr_assert_eq(memory_cgroup_read(&cgroup, HOST_RAM, HOST_SWAP, &m), 0);
+        cr_expect_eq(m.limit, MEMORY_UNLIMITED);
+
+        set("a/b", "memory.max", "1048576\n");
+        set("a/b", "memory.current", "4096\n");
+        cr_assert_eq(memory_cgroup_read(&cgroup, HOST_RAM, HOST_SWAP, &m), 0);
+        cr_expect_eq(m.limit, MIB);
+        cr_expect_eq(m.swap_limit, MEMORY_UNLIMITED);
+
+        set("a/b", "memory.swap.max", "8192\n");
+        set("a/b", "memory.swap.current", "0\n");
+        cr_assert_eq(memory_cgroup_read(&cgroup, HOST_RAM, HOST_SWAP, &m), 0);
+        cr_expect_eq(m.swap_limit, 8192u);
+        cr_assert_eq(memory_cgroup_read_as_lxcfs(&cgroup, &lxcfs), 0);
+        cr_expect_eq(lxcfs.swap_limit, 8192u);
+
+        memory_cgroup_close(&cgroup);
+        close_fd(h.root_fd);
+}
+
 static unsigned count_descriptors(void) {
         g_autoptr(GDir) dir = g_dir_open("/proc/self/fd", 0, NULL);
         unsigned n = 0;
