@@ -291,6 +291,29 @@ static void check_devices(GPtrArray *findings, const UnitSettings *settings, con
                                                 settings->id));
 }
 
+/* A kernel mount of a lent device opens nothing in the container. But mount(8) without -t reads the device to
+ * find out what's on it, and the programs of Fuse= live on it. */
+static void check_mount_sources(GPtrArray *findings, const UnitSettings *settings, const Policy *policy) {
+        g_autofree char *closed = NULL;
+        bool fuse;
+
+        if (!(policy->system_calls & CALL_BIT(CALL_MOUNT)))
+                return;
+
+        closed = closed_devices(settings, policy->mount.devices);
+        if (!closed)
+                return;
+
+        fuse = policy->mount.fuse->len > 0;
+        findings_add(findings, fuse ? LOG_WARNING : LOG_INFO, settings->id,
+                        g_strdup_printf("its DevicePolicy= keeps it from opening %s: %s", closed,
+                                        fuse ? "the programs of Fuse= need to, and mount(8) without -t"
+                                             : "mount(8) needs -t, as it can't look what's on it"),
+                        g_strdup_printf("if it should: systemctl set-property '%s' DeviceAllow='/dev/NAME "
+                                        "%s'",
+                                        settings->id, fuse ? "rw" : "r"));
+}
+
 /* The value of an argument "LONG=VALUE", "LONG VALUE", "-S VALUE" or "-SVALUE", or NULL if it isn't this
  * option. */
 static const char *option_value(const char *argument, const char *next, const char *name, char letter) {
@@ -597,6 +620,7 @@ void findings_add_unit(GPtrArray *findings, const UnitSettings *settings, const 
         check_denying_settings(findings, settings, calls);
         check_system_call_filter(findings, settings, calls);
         check_devices(findings, settings, policy);
+        check_mount_sources(findings, settings, policy);
         if (settings->exec_start->len > 0)
                 check_launcher(findings, settings);
         if (settings->exec_start->len > 0 && !nspawn)

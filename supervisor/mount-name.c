@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <sys/mount.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -82,7 +82,9 @@ static void remove_made(void) {
         }
 }
 
-/* Makes the directories on the way, as a walk would need them, and a link at the end. */
+/* Makes the directories on the way, as a walk would need them, and a link at the end. Names are words of the
+ * caller's: none but directories of ours may be on the way, since what's made is made with all that we see.
+ */
 static int make_name(const char *name, const char *link) {
         g_auto(GStrv) components = g_strsplit(name, "/", -1);
         g_autoptr(GPtrArray) stack = g_ptr_array_new();
@@ -105,7 +107,9 @@ static int make_name(const char *name, const char *link) {
                         continue;
                 }
 
-                if (n_made == COMPONENTS_MAX)
+                /* Nothing is ever made by a path that leads into procfs: it goes on from there to everywhere.
+                 */
+                if (n_made == COMPONENTS_MAX || strcmp(components[i], PROC_NAME) == 0)
                         return -EINVAL;
 
                 g_ptr_array_add(stack, components[i]);

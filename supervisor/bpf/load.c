@@ -350,6 +350,28 @@ static Verdict load_checked(BpfRequest *b, InstructionSet set, Program *p, int64
                         b, r, ret_result, "%s, %u instructions", type_name(load->type), load->n_instructions);
 }
 
+/* A number of instructions that no kernel takes. Whether it says so before it looks at the license depends on
+ * its version, so it's asked; it doesn't come as far as the instructions. */
+static Verdict load_impossible(BpfRequest *b, Program *p, int64_t *ret_result) {
+        const BpfLoad *load = &b->attr.load;
+        BpfAttr attr = { .load = { .type = load->type, .n_instructions = load->n_instructions } };
+        int r;
+
+        r = read_license(&b->request->caller, load->license, p->license);
+        if (caller_verify(&b->request->caller) < 0)
+                return VERDICT_CONTINUED;
+
+        attr.load.license = r < 0 ? 0 : (uintptr_t) p->license;
+        r = bpf_call(BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr.load),
+                        CAPABILITY_BIT(CAP_BPF) | CAPABILITY_BIT(CAP_NET_ADMIN));
+        if (r >= 0) { /* It can't be. */
+                close_fd(r);
+                r = -E2BIG;
+        }
+
+        return bpf_answer(b, r, ret_result, "%s", type_name(load->type));
+}
+
 Verdict bpf_prog_load(BpfRequest *b, int64_t *ret_result) {
         static Program p;
         const BpfLoad *load = &b->attr.load;
@@ -363,9 +385,7 @@ Verdict bpf_prog_load(BpfRequest *b, int64_t *ret_result) {
                 return refuse_load(b, reason, NULL, SIZE_MAX);
 
         if (load->n_instructions == 0 || load->n_instructions > KERNEL_INSTRUCTIONS_MAX)
-                return caller_verify(&b->request->caller) < 0
-                                       ? VERDICT_CONTINUED
-                                       : bpf_answer(b, -E2BIG, ret_result, "%s", type_name(load->type));
+                return load_impossible(b, &p, ret_result);
         if (!fields_are_lent(b))
                 return refuse_load(b, REASON_PROGRAM_NOT_LENT, ", attributes that aren't lent", SIZE_MAX);
 

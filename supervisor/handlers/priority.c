@@ -228,15 +228,22 @@ static Verdict refuse_io(Request *request, Reason reason, int which, int who, in
         return scheduling_refuse(request, reason, arguments, hint);
 }
 
+/* For ioprio_set(2) the real user counts as well. */
+static bool is_callers_user(Caller *caller, uid_t uid) {
+        uid_t real;
+
+        return uid == caller->euid || (target_caller_uid(caller, &real) >= 0 && uid == real);
+}
+
 /* The first error ends it, as in the kernel. */
 static int set_io_of_one(const TargetTask *task, void *userdata) {
         Round *round = userdata;
-        const Caller *caller = &round->request->caller;
+        Caller *caller = &round->request->caller;
         int r;
 
         /* Of others' tasks those of the same user may be given an ordinary class, with no privilege. */
-        if (!task->is_container &&
-                        (task->uid != caller->euid || io_class_of(round->setting.value) == IOPRIO_CLASS_RT)) {
+        if (!task->is_container && (io_class_of(round->setting.value) == IOPRIO_CLASS_RT ||
+                                                   !is_callers_user(caller, task->uid))) {
                 round->result = -EPERM;
                 return 1;
         }

@@ -577,6 +577,17 @@ def test_verify_reads_nspawns_settings_file(host, service, line, denied):
         host.run("rm /etc/systemd/nspawn/ctl-x.nspawn")
 
 
+@pytest.mark.parametrize("fuse, level, words", [("", "note", "mount(8) needs -t"), ("Fuse=xfs:fusexfs\n", "warning", "the programs of Fuse= need to")])
+def test_verify_says_which_sources_stay_closed(host, service, fuse, level, words):
+    policy = f"[Intercept]\nSystemCalls=mount\nAllowUsers=nobody\n[Mount]\nAllowType=ext4\nAllowSource=b 7:*\n{fuse}"
+    for settings, found in ("DevicePolicy=closed", True), ("DevicePolicy=closed\nDeviceAllow=block-loop r", False), ("DevicePolicy=auto", False):
+        unit = service(oneshot([RECORD], f"User=nobody\nNoNewPrivileges=yes\n{settings}"))
+        host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", policy)
+        host.run(["deputyctl", "enable", unit])
+        findings = host.run(["deputyctl", "verify", "--json=short", unit], check=False).json()
+        assert [f["level"] for f in findings if words in f["message"] and "b 7:*" in f["message"]] == ([level] if found else []), findings
+
+
 # -- explain ---------------------------------------------------------------------------------------------------
 
 REFUSED = "1010a284a947488ab40872fef80eef56"

@@ -276,6 +276,17 @@ def test_file_that_hangs(box, guest):
         guest.run(f"rm /etc/deputyd/policy.d/{box.unit}.d/60-test.conf; deputyctl reload")
 
 
+def test_netfilter_needs_no_lending(guest):
+    """As the manual says: the kernel itself loads what root of a user namespace's rules need."""
+    guest.run("modprobe -qr nft_masq nft_chain_nat nft_ct nf_tables || true")
+    assert "nf_tables" not in loaded(guest)
+    guest.run("""setpriv --reuid=1000 --regid=1000 --clear-groups unshare --user --map-root-user --net sh -ec '
+        nft add table ip t
+        nft "add chain ip t c { type nat hook postrouting priority 100; }"
+        nft add rule ip t c ct state new masquerade'""")
+    assert {"nf_tables", "nft_chain_nat", "nft_masq", "nft_ct"} <= loaded(guest)
+
+
 def test_supervisors_that_die(box, guest):
     """Whenever that is, the call is made to its end by the next one, and its answer is the first load's."""
     killer = guest.spawn("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do pkill -9 -x deputy-supervis || true; sleep 0.3; done", timeout=60)

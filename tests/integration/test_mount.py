@@ -280,6 +280,27 @@ def test_all_ways_to_call(block, program, how, arguments):
     assert mounted(block)[1] == "squashfs"
 
 
+@pytest.mark.parametrize("name", [
+    "/.deputyd/1/root/tmp/mount-name", "/.deputyd/self/root/tmp/mount-dir/x", "/srv/../.deputyd/1/root/tmp/mount-name", "/.deputyd", "//srv//.//x/../y/img", "/srv/z/../z/z/img",
+    "/srv/" + "d/" * 40 + "img", "/srv/" + "n" * 250 + "/img",
+])
+def test_name_of_the_source_is_only_a_name(block, name):
+    """Where it's looked up there's a way to the host; no name goes it."""
+    need("squashfs")
+    host = block.host
+    image = f"{block.root}/srv/img-name"
+    host.run(f"cp {IMAGES}/squashfs {image}; chown --reference={block.root}/srv {image}")
+    block.run(["sh", "-ec", 'rm -rf /.deputyd; mkdir -p "$(dirname "$1")"; ln -f /srv/img-name "$1"', "sh", name])
+    out = block.run(["calls", "mount", name, "/mnt/m", "squashfs", "1", "@null"]).stdout
+    assert out == "mount 0 OK\n"
+    source = mounted(block)[0]
+    assert source in (name, "/source")
+    assert source == name or ".deputyd" in name or len(name) > 255 or name.count("/") > 32
+    assert block.run("cat /mnt/m/hello").stdout == "hello\n"
+    block.run(["sh", "-c", 'umount /mnt/m; rm -f "$1"', "sh", name])
+    assert not host.run("ls -d /tmp/mount-name* /tmp/mount-dir* /var/tmp/mount-* 2>/dev/null", check=False).stdout
+
+
 def test_chroot(block):
     need("squashfs")
     block.run("mkdir -p /srv/jail/m /srv/jail/dev; cp -a /usr/local/bin/calls /srv/jail/; touch /srv/jail/dev/disk; mount --bind /dev/disk-squashfs /srv/jail/dev/disk; "

@@ -69,7 +69,7 @@ def test_mount_that_nobody_attaches(lent):
 
 
 def test_attached_by_another_way(lent):
-    test_mount_api.test_attached_by_another_way(lent)
+    test_mount_api.test_attached_by_another_way(lent, 5000)
 
 
 @pytest.mark.parametrize("n", range(1, len(STEPS)))

@@ -2,6 +2,7 @@
 """Scheduling: what's lent is what the kernel gives root, errno for errno; what isn't is what it gives anyone; and
 nobody outside of the container is ever touched."""
 
+import platform
 import re
 import shlex
 import shutil
@@ -357,6 +358,40 @@ def test_group_with_members_of_the_host(host):
             cut -d' ' -f19 /proc/$S/stat; ionice -p $S; kill $S; cut -d' ' -f19 /proc/$$/stat; ionice -p $$"""]).stdout.splitlines()
         assert out[0].split()[2] == refused, out
         assert out[2:] == ["0", "none: prio 0"] * 2, out
+
+
+REAL_USER = """
+import ctypes, os, signal
+libc = ctypes.CDLL(None, use_errno=True)
+neighbour = os.fork()
+if neighbour == 0:
+    os.setresuid(1000, 1000, 1000)
+    signal.pause()
+(ready, done), (go, mapped) = os.pipe(), os.pipe()
+caller = os.fork()
+if caller == 0:
+    assert libc.unshare(0x10000000) == 0
+    os.write(done, b"x")
+    os.read(go, 1)
+    os.setresuid(1000, 0, 0)
+    for value in 0x4003, 0x2003:
+        print(libc.syscall(%d, 2, 0, value), ctypes.get_errno())
+    os._exit(0)
+os.read(ready, 1)
+for name in "uid_map", "gid_map":
+    open(f"/proc/{caller}/{name}", "w").write("0 0 65536")
+os.write(mapped, b"x")
+os.waitpid(caller, 0)
+os.kill(neighbour, signal.SIGKILL)
+"""
+
+
+def test_group_with_members_of_the_real_user(host):
+    """Of the host, and with the caller's real user though not its effective one: an ordinary I/O class needs no privilege."""
+    host.write("/run/sched.conf", ALL_LENT)
+    script = REAL_USER % {"x86_64": 251, "aarch64": 30}[platform.machine()]
+    out = host.run(["setsid", "-w", "deputy-run", "--policy=/run/sched.conf", "--", "python3", "-u", "-c", script]).stdout
+    assert out.splitlines() == ["0 0", "-1 1"], out
 
 
 def test_nested_pid_namespace(lent):

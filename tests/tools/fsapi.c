@@ -658,8 +658,10 @@ int main(int argc, char **argv) {
                 } else if (strcmp(*argv, "--repeat") == 0)
                         script.repeat = number(value, 1);
                 else {
-                        fputs(usage, stderr);
-                        return 2;
+                        bool help = strcmp(*argv, "--help") == 0;
+
+                        fputs(usage, help ? stdout : stderr);
+                        return help ? 0 : 2;
                 }
         }
 
