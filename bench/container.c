@@ -128,6 +128,23 @@ int container_enter(const char *root) {
         wait_and_exit(pid);
 }
 
+int container_start_init(void) {
+        int status;
+        pid_t pid, ended;
+
+        pid = fork();
+        if (pid < 0)
+                return -errno;
+        if (pid == 0)
+                return 0;
+
+        do
+                ended = waitpid(-1, &status, 0);
+        while (ended != pid && (ended >= 0 || errno == EINTR));
+
+        _exit(ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE);
+}
+
 int container_nest(void) {
         static const char *const maps[][2] = {
                 { "self/setgroups", "deny" },

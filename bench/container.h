@@ -11,5 +11,9 @@
  * negative errno. */
 int container_enter(const char *root);
 
+/* Goes on as a child of the container's first process, which from then on only reaps, as an init does, and
+ * ends with the child. Return: 0 or a negative errno. */
+int container_start_init(void);
+
 /* Goes on as root of a user namespace below the present one. Return: 0 or a negative errno. */
 int container_nest(void);

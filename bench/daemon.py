@@ -159,6 +159,20 @@ class MemoryGroup:
         with open(os.path.join(self.directory, self.usage), encoding='ascii') as f:
             return int(f.read())
 
+    def settled_bytes(self, timeout_sec=3):
+        """The same when it no longer changes: what ended processes had is returned a little later."""
+        deadline = time.monotonic() + timeout_sec
+        before, now = None, self.bytes()
+        while now != before and time.monotonic() < deadline:
+            time.sleep(0.3)
+            before, now = now, self.bytes()
+        return now
+
+    def error_bytes(self):
+        """By how much the difference of two readings may be wrong: the kernel charges a group for up to 64 pages per CPU
+        before they're used."""
+        return 64 * os.sysconf('SC_NPROCESSORS_ONLN') * os.sysconf('SC_PAGE_SIZE')
+
     def close(self):
         """Its processes have to be gone."""
         if self.directory:

@@ -20,6 +20,7 @@
 
 #include "basic/fd.h"
 #include "bench/operation.h"
+#include "bench/program.h"
 #include "bench/round-trip.h"
 
 static long call_getppid(const Place *place) {
@@ -143,6 +144,26 @@ static long call_fsopen_squashfs(const Place *place) {
 
 static void unmount(const Place *place) {
         (void) umount2(place->mount_point, 0);
+}
+
+static long call_mount_fuse(const Place *place) {
+        return mount("/bench/fuse", place->mount_point, "ext4", MS_NOSUID | MS_NODEV, NULL);
+}
+
+/* What deputyd starts for the above, with the arguments and the environment that it gives. */
+static long call_fuse2fs(const Place *place) {
+        const char *const argv[] = { "fuse2fs", "/bench/fuse", place->mount_point, "-o", "nosuid,nodev",
+                NULL };
+
+        return start_program("/usr/bin/fuse2fs", argv);
+}
+
+/* The next one begins when the server and whatever was started with it have ended and were reaped: when
+ * nobody but the container's init and we could be sent a signal. */
+static void unmount_fuse(const Place *place) {
+        (void) umount2(place->mount_point, 0);
+        for (unsigned i = 0; i < 20000 && (kill(-1, 0) >= 0 || errno != ESRCH); i++)
+                (void) usleep(500);
 }
 
 static long call_sysinfo(const Place *place) {
@@ -280,6 +301,8 @@ static const Operation operations[] = {
         { "mount-tmpfs", call_mount_tmpfs, unmount, 0 },
         { "fsopen-ext4", call_fsopen_ext4, unmount, 0 },
         { "fsopen-squashfs", call_fsopen_squashfs, unmount, 0 },
+        { "mount-fuse", call_mount_fuse, unmount_fuse, 0 },
+        { "fuse2fs", call_fuse2fs, unmount_fuse, 0 },
         { "sysinfo", call_sysinfo, NULL, 0 },
         { "sched-fifo", call_sched_fifo, sched_as_before, 0 },
         { "sched-fifo-other", call_sched_fifo_other, sched_as_before_other, 0 },

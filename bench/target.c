@@ -33,6 +33,7 @@
 
 static const char *arg_root = NULL;
 static bool arg_container = false;
+static bool arg_init = false;
 static bool arg_nested = false;
 static bool arg_round_trip = false;
 
@@ -42,6 +43,7 @@ static int parse_argv(int argc, char *argv[]) {
         static const struct option options[] = {
                 { "root", required_argument, NULL, 'r' },
                 { "container", no_argument, NULL, 'c' },
+                { "init", no_argument, NULL, 'i' },
                 { "nested", no_argument, NULL, 'n' },
                 { "round-trip", no_argument, NULL, 't' },
                 {},
@@ -56,6 +58,9 @@ static int parse_argv(int argc, char *argv[]) {
                 case 'c':
                         arg_container = true;
                         break;
+                case 'i':
+                        arg_init = true;
+                        break;
                 case 'n':
                         arg_nested = true;
                         break;
@@ -66,8 +71,9 @@ static int parse_argv(int argc, char *argv[]) {
                         return -EINVAL;
                 }
 
-        if (optind < argc || (arg_container && !arg_root) || (arg_nested && !arg_container)) {
-                fprintf(stderr, "Usage: %s [--root=DIR [--container [--nested]]] [--round-trip]\n", argv[0]);
+        if (optind < argc || (arg_container && !arg_root) || ((arg_init || arg_nested) && !arg_container)) {
+                fprintf(stderr, "Usage: %s [--root=DIR [--container [--init] [--nested]]] [--round-trip]\n",
+                                argv[0]);
                 return -EINVAL;
         }
 
@@ -191,6 +197,9 @@ static int set_up(void) {
                 r = container_enter(arg_root);
         else if (r >= 0 && arg_root && (chroot(arg_root) < 0 || chdir("/") < 0))
                 r = -errno;
+
+        if (r >= 0 && arg_init)
+                r = container_start_init();
 
         if (r >= 0 && arg_root) {
                 r = place_prepare_all(arg_container);
