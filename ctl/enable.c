@@ -282,6 +282,15 @@ static char **nspawn_options_for(const Enabling *e) {
         return nspawn_options(calls);
 }
 
+/* Does this command make a container with a user namespace? Its settings file is named after the machine,
+ * which PID 1 knows and the line in the file ("%i") doesn't. */
+static bool makes_private_users(const Enabling *e, guint i) {
+        const GPtrArray *loaded = e->settings->exec_start;
+
+        return nspawn_has_private_users(e->commands->pdata[i]) &&
+               (loaded->len != e->commands->len || nspawn_has_private_users(loaded->pdata[i]));
+}
+
 static int wrap_commands(Enabling *e) {
         g_auto(GStrv) options = nspawn_options_for(e);
         g_autofree char *deputy_run = find_deputy_run();
@@ -295,6 +304,7 @@ static int wrap_commands(Enabling *e) {
         for (guint i = 0; i < e->commands->len; i++) {
                 const ExecCommand *command = e->commands->pdata[i];
                 bool nspawn = exec_command_is_program(command, "systemd-nspawn");
+                bool needs_options = nspawn && *options && makes_private_users(e, i);
                 char *line;
 
                 if (exec_command_is_wrapped(command)) {
@@ -302,8 +312,8 @@ static int wrap_commands(Enabling *e) {
                         continue;
                 }
 
-                r = exec_command_wrap(
-                                command, deputy_run, nspawn ? (const char *const *) options : NULL, &line);
+                r = exec_command_wrap(command, deputy_run,
+                                needs_options ? (const char *const *) options : NULL, &line);
                 if (r == -EOPNOTSUPP)
                         log_error("%s: the command %s has a prefix that deputyctl doesn't know; write the "
                                   "drop-in "
@@ -316,6 +326,11 @@ static int wrap_commands(Enabling *e) {
                                         e->unit, command->path, (char *) command->argv->pdata[0]);
                 if (r < 0)
                         return r;
+
+                if (nspawn && *options && !needs_options)
+                        log_warning("%s makes a container without a user namespace, whose root would get the "
+                                    "host's privileges with %s: that isn't added",
+                                        e->unit, *options);
 
                 g_ptr_array_add(e->lines, line);
         }

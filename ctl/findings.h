@@ -35,3 +35,7 @@ int findings_worst(const GPtrArray *findings);
  * callers hold the capabilities that lending asks for: "--capability=…", "--system-call-filter=…". Free with
  * g_strfreev(). */
 char **nspawn_options(CallSet calls);
+
+/* Does this command line of nspawn, or the settings file that beats it, give the container a user namespace?
+ * Without one, those options would be true privileges of its root: nobody is to be told them then. */
+bool nspawn_has_private_users(const ExecCommand *command);

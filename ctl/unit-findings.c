@@ -366,10 +366,23 @@ static char **nspawn_words(const ExecCommand *command, const char *name) {
         return g_strsplit_set(all, " \t,", -1);
 }
 
-static bool nspawn_has_flag(const ExecCommand *command, const char *flag) {
-        for (guint i = exec_command_program_index(command) + 1; i < command->argv->len; i++)
-                if (strcmp(command->argv->pdata[i], flag) == 0)
+/* Is there an option without a value, by its long name or by its letter, which may stand among others? */
+static bool nspawn_has_flag(const ExecCommand *command, const char *name, char letter) {
+        for (guint i = exec_command_program_index(command) + 1; i < command->argv->len; i++) {
+                const char *a = command->argv->pdata[i];
+
+                if (strcmp(a, "--") == 0)
+                        break;
+                if (name && strcmp(a, name) == 0)
                         return true;
+                if (!letter || a[0] != '-' || a[1] == '-')
+                        continue;
+
+                /* Behind these letters comes a value. */
+                for (a++; *a && !strchr("DELMSZipu", *a); a++)
+                        if (*a == letter)
+                                return true;
+        }
 
         return false;
 }
@@ -418,6 +431,45 @@ static bool is_no(const char *value) {
         static const char *const no[] = { "no", "off", "false", "0", "n", "f", NULL };
 
         return value && g_strv_contains(no, value);
+}
+
+/* "file_users": PrivateUsers= of its settings file; may be NULL. The command line beats it, if it says
+ * anything, unless it says that the file does. */
+static bool has_private_users(const ExecCommand *command, const char *file_users) {
+        const char *private_users = nspawn_value(command, "--private-users", 0, false);
+        bool flag = nspawn_has_flag(command, "--private-users", 'U'),
+             file_first = g_strcmp0(nspawn_value(command, "--settings", 0, true), "override") == 0;
+
+        if (file_users && (file_first || (!private_users && !flag)))
+                return !is_no(file_users);
+
+        return private_users ? !is_no(private_users) : flag;
+}
+
+/* What names the settings file. Return: a new string, or NULL. */
+static char *nspawn_machine(const ExecCommand *command) {
+        const char *machine = nspawn_value(command, "--machine", 'M', true);
+        const char *directory = nspawn_value(command, "--directory", 'D', true);
+        const char *image = nspawn_value(command, "--image", 'i', true);
+        char *name;
+
+        if (machine)
+                return g_strdup(machine);
+        if (!directory && !image)
+                return NULL;
+
+        name = g_path_get_basename(directory ?: image);
+        if (!directory && g_str_has_suffix(name, ".raw"))
+                name[strlen(name) - strlen(".raw")] = 0;
+        return name;
+}
+
+bool nspawn_has_private_users(const ExecCommand *command) {
+        g_autofree char *machine = nspawn_machine(command), *path = NULL, *file_users = NULL;
+        g_autofree char *text = nspawn_settings_file(machine, &path);
+
+        file_users = settings_file_value(text, "PrivateUsers");
+        return has_private_users(command, file_users);
 }
 
 static bool words_contain(char **words, const char *word) {
@@ -480,8 +532,7 @@ static char *nspawn_filter_lacks(char **filter, CallSet calls) {
 
 static void check_nspawn(GPtrArray *findings, const UnitSettings *settings, const ExecCommand *command,
                 CallSet calls) {
-        const char *machine = nspawn_value(command, "--machine", 'M', true);
-        const char *private_users = nspawn_value(command, "--private-users", 0, false);
+        g_autofree char *machine = nspawn_machine(command);
         g_autofree char *path = NULL, *text = NULL, *file_users = NULL, *file_filter = NULL, *lacking = NULL;
         g_auto(GStrv) filter = NULL;
 
@@ -489,12 +540,13 @@ static void check_nspawn(GPtrArray *findings, const UnitSettings *settings, cons
         file_users = settings_file_value(text, "PrivateUsers");
         file_filter = settings_file_value(text, "SystemCallFilter");
 
-        if (file_users ? is_no(file_users)
-                       : is_no(private_users) || (!private_users && !nspawn_has_flag(command, "-U")))
+        if (!has_private_users(command, file_users)) {
                 findings_add(findings, LOG_WARNING, path && file_users ? path : settings->id,
                                 g_strdup("the container has no user namespace: its root is the host's root, "
                                          "which needs no lending"),
                                 g_strdup(file_users ? "PrivateUsers=pick" : "add -U to its command line"));
+                return; /* What nspawn keeps from it should stay so. */
+        }
 
         if (file_filter && *file_filter == '~')
                 findings_add(findings, LOG_INFO, path,

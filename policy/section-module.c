@@ -147,17 +147,20 @@ bool policy_allows_module(const Policy *policy, const char *name) {
 
 bool policy_allows_module_parameter(
                 const Policy *policy, const char *module, const char *parameter, const char *value) {
-        g_autofree char *name = g_strdup_printf("%s.%s", module, parameter), *assignment = NULL;
+        g_autofree char *name = g_strdup_printf("%s.%s", module, parameter);
 
         if (policy->error)
                 return false;
 
         module_name_normalize(name);
-        assignment = g_strdup_printf("%s=%s", name, value ?: "");
         for (guint i = 0; i < policy->module.parameters->len; i++) {
-                const char *pattern = policy->module.parameters->pdata[i];
+                const char *pattern = policy->module.parameters->pdata[i], *equals = strchr(pattern, '=');
+                g_autofree char *name_pattern =
+                                equals ? g_strndup(pattern, (gsize) (equals - pattern)) : NULL;
 
-                if (fnmatch(pattern, strchr(pattern, '=') ? assignment : name, 0) == 0)
+                /* Each by itself: a wildcard of the name mustn't take up a part of the value. */
+                if (fnmatch(name_pattern ?: pattern, name, 0) == 0 &&
+                                (!equals || fnmatch(equals + 1, value ?: "", 0) == 0))
                         return true;
         }
 

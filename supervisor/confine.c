@@ -5,6 +5,7 @@
 #include <glib.h>
 #include <seccomp.h>
 #include <stdio.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -79,14 +80,16 @@ static int address_space(size_t *ret) {
         return 0;
 }
 
-/* If memory runs out it's this process that goes, not a supervisor or deputyd. */
-static void offer_to_oom_killer(void) {
+void confine_offer_to_oom_killer(void) {
+        /* The entry is the host's root's, and the ids in force may be a caller's. */
+        uid_t before = (uid_t) setfsuid(0);
         int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
         if (fd >= 0) {
                 (void) !write(fd, "1000", 4);
                 (void) close(fd);
         }
+        setfsuid(before);
 }
 
 int confine_worker(size_t memory) {
@@ -94,8 +97,6 @@ int confine_worker(size_t memory) {
         static const int resources[] = { RLIMIT_FSIZE, RLIMIT_NPROC, RLIMIT_CORE, RLIMIT_CPU, RLIMIT_AS };
         size_t used = 0;
         int r;
-
-        offer_to_oom_killer();
 
         r = address_space(&used);
         if (r < 0)

@@ -8,3 +8,7 @@
  * calls, no files, no processes. Whatever libraries it needs must be loaded by now. Return: 0 or a negative
  * errno. */
 int confine_worker(size_t memory);
+
+/* For a worker that takes much memory: if that runs out it's this process that goes, not a supervisor or
+ * deputyd. Call worker_die_with_parent() afterwards. */
+void confine_offer_to_oom_killer(void);

@@ -38,9 +38,8 @@ static int open_pidfd(const Caller *caller) {
         return fd < 0 ? (errno == ESRCH ? -ENOENT : -errno) : fd;
 }
 
-int descriptor_copy(const Caller *caller, int fd) {
-        _cleanup_close_ int pidfd = -1;
-        int copy;
+int descriptor_copy(const Caller *caller, int fd, const char *kind) {
+        _cleanup_close_ int pidfd = -1, copy = -1;
 
         if (fd < 0)
                 return -EBADF;
@@ -50,7 +49,10 @@ int descriptor_copy(const Caller *caller, int fd) {
                 return pidfd;
 
         copy = (int) syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-        return copy < 0 ? (errno == ESRCH ? -ENOENT : -errno) : copy;
+        if (copy < 0)
+                return errno == ESRCH ? -ENOENT : -errno;
+
+        return descriptor_is(copy, kind) ? TAKE_FD(copy) : -EINVAL;
 }
 
 int descriptor_give(const Caller *caller, int fd) {

@@ -8,11 +8,13 @@
 
 #include "supervisor/caller.h"
 
-/* Copies a descriptor of the caller. What it is has to be looked at: it may be anything, and may have become
- * something else since it was last looked at. Call it before caller_verify(). Return: a new fd; -EBADF if the
- * caller has none of that number; -ENOENT if it's gone; -EOPNOTSUPP for a thread with descriptors of its own
- * on kernels that can't name it (before 6.9); another negative errno. */
-int descriptor_copy(const Caller *caller, int fd);
+/* Copies a descriptor of the caller, if it refers to an object of the kernel's of this kind (see
+ * descriptor_is()). Anything else is closed at once, before another one is copied: to close a file may wait
+ * for a server of the caller's (FUSE), which mustn't live on by what we hold meanwhile. Call it before
+ * caller_verify(). Return: a new fd; -EBADF if the caller has none of that number; -EINVAL if it's something
+ * else; -ENOENT if it's gone; -EOPNOTSUPP for a thread with descriptors of its own on kernels that can't name
+ * it (before 6.9); another negative errno. */
+int descriptor_copy(const Caller *caller, int fd, const char *kind);
 
 /* Gives the caller a descriptor of the same object, with O_CLOEXEC. It exists from then on, whatever becomes
  * of the call: the answer is a step of its own. (SECCOMP_ADDFD_FLAG_SEND does both at once, but if we're

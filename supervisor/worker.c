@@ -21,7 +21,20 @@ typedef struct Answer {
         unsigned char bytes[WORKER_ANSWER_MAX];
 } Answer;
 
-static int answer_fd = -1; /* in the child */
+/* In the child. */
+static int answer_fd = -1;
+static pid_t parent_pid;
+
+int worker_die_with_parent(void) {
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+                return -errno;
+
+        /* Who dies before that line has another parent by now. */
+        if (getppid() != parent_pid)
+                _exit(EXIT_FAILURE);
+
+        return 0;
+}
 
 int worker_close_files(int first) {
         if (answer_fd > first && close_range((unsigned) first, (unsigned) answer_fd - 1, 0) < 0)
@@ -34,8 +47,8 @@ __attribute__((noreturn)) static void work_and_tell(WorkerFunc work, void *userd
         static Answer answer;
         int fd = -1;
 
-        /* Who dies before this line has another parent by now. */
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+        parent_pid = parent;
+        if (worker_die_with_parent() < 0)
                 _exit(EXIT_FAILURE);
 
         answer_fd = sock;

@@ -26,3 +26,7 @@ int worker_run(WorkerFunc work, void *userdata, uint64_t timeout_usec, void *ret
 /* For a worker: closes all its descriptors from "first" on but the one that its answer goes to. Those that it
  * got from us are copies. Return: 0 or a negative errno. */
 int worker_close_files(int first);
+
+/* For a worker that has changed its ids (the file system's, too), upon which the kernel forgets that it dies
+ * with us. Doesn't return if we're dead already. Return: 0 or a negative errno. */
+int worker_die_with_parent(void);

@@ -74,10 +74,10 @@ static int check_program(const BpfRequest *b, int fd, uint32_t attach_type, uint
 static void copy_operands(BpfRequest *b, Operands *o, uint32_t program, int64_t replace, uint32_t target) {
         Caller *caller = &b->request->caller;
 
-        o->program = descriptor_copy(caller, (int) program);
+        o->program = descriptor_copy(caller, (int) program, "bpf-prog");
         o->program_error = o->program < 0 ? o->program : 0;
         if (replace >= 0) {
-                o->replace = descriptor_copy(caller, (int) replace);
+                o->replace = descriptor_copy(caller, (int) replace, "bpf-prog");
                 o->replace_error = o->replace < 0 ? o->replace : 0;
         }
         o->cgroup_error = cgroup_prepare(&o->cgroup_request, caller, (int) target);
@@ -87,20 +87,21 @@ static Verdict refuse_cgroup(BpfRequest *b, const char *why) {
         return bpf_refuse(b, REASON_CGROUP_NOT_LENT, NULL, "%s", why);
 }
 
+static bool contains(const CgroupPrograms *programs, uint32_t id) {
+        for (uint32_t i = 0; i < programs->n; i++)
+                if (programs->ids[i] == id)
+                        return true;
+
+        return false;
+}
+
 /* Is the program attached to the cgroup itself? */
 static int is_attached(int cgroup, uint32_t attach_type, uint32_t id) {
         static CgroupPrograms programs;
         int r;
 
         r = cgroup_programs(cgroup, attach_type, 0, &programs);
-        if (r < 0)
-                return r;
-
-        for (uint32_t i = 0; i < programs.n; i++)
-                if (programs.ids[i] == id)
-                        return 1;
-
-        return 0;
+        return r < 0 ? r : contains(&programs, id);
 }
 
 /* Notes whether the program was attached before we act. A predecessor of ours that died may have acted
@@ -226,6 +227,28 @@ Verdict bpf_prog_attach(BpfRequest *b, int64_t *ret_result) {
         return bpf_answer(b, r, ret_result, "type %u, flags %#x", asked->attach_type, asked->flags);
 }
 
+/* Is there something of the container's that the kernel would take off? If not, it isn't asked: the host may
+ * attach something in the meantime, and what's attached without BPF_F_ALLOW_MULTI is taken off by whoever
+ * names nothing, or anything. Return: 0, or the negative errno that the kernel would have. */
+static int check_detach(const BpfRequest *b, const Operands *o) {
+        static CgroupPrograms programs;
+        int r;
+
+        r = cgroup_programs(o->cgroup.fd, b->attr.attach.attach_type, 0, &programs);
+        if (r < 0)
+                return r;
+        if (programs.n == 0)
+                return -ENOENT;
+        if (!(programs.flags & BPF_ATTACH_MULTI)) {
+                r = cgroup_has_foreign(&b->request->caller, &programs);
+                return r > 0 ? -EPERM : r;
+        }
+        if (o->program < 0)
+                return -EINVAL;
+
+        return contains(&programs, o->program_id) ? 0 : -ENOENT;
+}
+
 static int detach(BpfRequest *b, const Operands *o) {
         BpfAttr attr = { .attach = {
                                          .target = (uint32_t) o->cgroup.fd,
@@ -238,6 +261,10 @@ static int detach(BpfRequest *b, const Operands *o) {
                 r = note_or_adopt(b, o, b->attr.attach.attach_type, 0);
         if (r != 0)
                 return MIN(r, 0);
+
+        r = check_detach(b, o);
+        if (r < 0)
+                return r;
 
         return bpf_call(BPF_COMMAND_PROG_DETACH, &attr, offsetof(BpfAttach, flags),
                         CAPABILITY_BIT(CAP_NET_ADMIN));

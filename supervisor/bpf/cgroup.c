@@ -233,8 +233,7 @@ int cgroup_programs(int fd, uint32_t attach_type, uint32_t query_flags, CgroupPr
         return 0;
 }
 
-/* Is any of these not the container's? */
-static int has_foreign(const Caller *caller, const CgroupPrograms *programs) {
+int cgroup_has_foreign(const Caller *caller, const CgroupPrograms *programs) {
         for (uint32_t i = 0; i < programs->n; i++) {
                 _cleanup_close_ int fd = -1;
                 ProgramInfo info;
@@ -272,7 +271,7 @@ int cgroup_check_foreign(const Caller *caller, const Cgroup *cgroup, uint32_t at
                 if (r < 0)
                         return r;
                 if (programs.n > 0 && !(programs.flags & BPF_ATTACH_MULTI) &&
-                                (r = has_foreign(caller, &programs)) != 0)
+                                (r = cgroup_has_foreign(caller, &programs)) != 0)
                         return r < 0 ? r : -EPERM;
 
                 before = st;

@@ -49,6 +49,9 @@ int cgroup_resolve(const CgroupRequest *request, const Caller *caller, Cgroup *r
 /* Which programs are attached. "query_flags" as in bpf(2). Return: 0 or a negative errno. */
 int cgroup_programs(int fd, uint32_t attach_type, uint32_t query_flags, CgroupPrograms *ret);
 
+/* Is any of these not the container's? Return: 1, 0, or a negative errno. */
+int cgroup_has_foreign(const Caller *caller, const CgroupPrograms *programs);
+
 /* Could attaching a program to this cgroup, or detaching one, put one out of force that isn't the
  * container's? A program that was attached without BPF_F_ALLOW_MULTI can be taken off by anyone and gives way
  * to those of the cgroups below. Return: 0 if not; -EPERM if so; another negative errno. */

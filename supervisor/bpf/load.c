@@ -81,7 +81,7 @@ static int copy_maps(const Caller *caller, const BpfLoad *load, Program *p) {
                         if (k == BPF_PROGRAM_MAPS_MAX)
                                 return -E2BIG;
 
-                        fd = descriptor_copy(caller, insn->imm);
+                        fd = descriptor_copy(caller, insn->imm, "bpf-map");
                         if (fd < 0)
                                 return fd;
                         p->map_numbers[k] = insn->imm;
@@ -333,7 +333,7 @@ static Verdict load_checked(BpfRequest *b, InstructionSet set, Program *p, int64
                 return VERDICT_CONTINUED;
         if (r == -E2BIG)
                 return refuse_load(b, REASON_PROGRAM_NOT_LENT, ", too many maps", SIZE_MAX);
-        if (r == -EFAULT || r == -EBADF)
+        if (r == -EFAULT || r == -EBADF || r == -EINVAL)
                 return bpf_answer(b, r, ret_result, "%s", type_name(load->type));
         if (r < 0)
                 return request_fail(b->request, r, ret_result);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,11 @@
 #include "basic/fd.h"
 #include "supervisor/confine.h"
 #include "supervisor/handlers/module-image.h"
+#include "supervisor/privilege.h"
 #include "supervisor/worker.h"
+
+/* The caller's file (O_PATH), in the child. */
+#define FILE_FD STDIN_FILENO
 
 typedef struct Answer {
         int error; /* the caller's errno, negative; 0 */
@@ -32,20 +37,21 @@ static void *allocate(size_t size) {
 }
 
 /* As kernel_read_file() does it. The file is opened anew, with the caller's ids: its own descriptor could
- * be moved about by the caller meanwhile. */
-static int copy_file(const ModuleSource *source, void **ret, size_t *ret_size) {
+ * be moved about by the caller meanwhile. No capability is left by then: some files tell, or do, more for who
+ * has one (a PCI device's "config" in /sys). */
+static int copy_file(void **ret, size_t *ret_size) {
         _cleanup_close_ int fd = -1;
         struct stat st;
         char path[64];
         size_t done = 0;
         void *bytes;
 
-        if (fstat(source->file_fd, &st) < 0)
+        if (fstat(FILE_FD, &st) < 0)
                 return -errno;
         if (!S_ISREG(st.st_mode))
                 return -EINVAL;
 
-        snprintf(path, sizeof(path), "/proc/self/fd/%i", source->file_fd);
+        snprintf(path, sizeof(path), "/proc/self/fd/%i", FILE_FD);
         fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
@@ -113,21 +119,46 @@ static int read_info(const ModuleSource *source, ModuleCompression compression, 
         return modinfo_is_native(ret) ? 0 : -ENOEXEC;
 }
 
+/* What the child may hang in, it may hang in for ever: none of our descriptors is in its hands by then. The
+ * listener would keep callers waiting after our end, others keep alive what it waits for. The file becomes
+ * FILE_FD. */
+static int give_up(const ModuleSource *source) {
+        CapabilitySet keep = 0;
+        int r;
+
+        if (source->file_fd < 0)
+                keep = CAPABILITY_BIT(CAP_SYS_PTRACE); /* For the caller's memory. */
+        else if (dup2(source->file_fd, FILE_FD) < 0)
+                return -errno;
+
+        r = worker_close_files(STDERR_FILENO + 1);
+        if (r < 0)
+                return r;
+
+        confine_offer_to_oom_killer();
+        r = privilege_keep_only(keep);
+        return r < 0 ? r : worker_die_with_parent();
+}
+
 /* In the child. */
 static int copy_and_read(void *userdata, void *ret, int *ret_fd) {
         const ModuleSource *source = userdata;
+        bool by_file = source->file_fd >= 0;
         ModuleCompression compression;
         Answer *answer = ret;
         void *bytes = NULL;
         size_t size = 0;
         int r;
 
-        answer->error = source->file_fd >= 0 ? copy_file(source, &bytes, &size)
-                                             : copy_memory(source, &bytes, &size);
+        r = give_up(source);
+        if (r < 0)
+                return r;
+
+        answer->error = by_file ? copy_file(&bytes, &size) : copy_memory(source, &bytes, &size);
         if (answer->error < 0)
                 return 0;
 
-        compression = source->file_fd >= 0 ? module_image_compression(bytes, size) : MODULE_PLAIN;
+        compression = by_file ? module_image_compression(bytes, size) : MODULE_PLAIN;
         r = module_decompressor_open(compression);
         if (r < 0)
                 return r;

@@ -102,6 +102,9 @@ static int open_host_modules(CapabilitySet keep, struct kmod_ctx **ret) {
         r = privilege_keep_only(keep);
         if (r < 0)
                 return r;
+        r = worker_die_with_parent();
+        if (r < 0)
+                return r;
 
         *ret = kmod.kmod_new(NULL, NULL);
         if (!*ret)
@@ -184,8 +187,8 @@ int module_is_meant(const GPtrArray *words, const char *name, uint64_t timeout_u
 /* Such a command would run with what's left of our privileges and can't be expected to work; "/bin/false",
  * the usual one, says that the module isn't wanted. */
 static int refuse_install_command(struct kmod_module *module, const char *command, void *data) {
-        *(ModuleOutcome *) data = MODULE_INSTALL_COMMAND;
-        return -EPERM;
+        *(bool *) data = true;
+        return -ECANCELED;
 }
 
 static int load_host_module(void *userdata, void *ret, int *ret_fd) {
@@ -193,6 +196,7 @@ static int load_host_module(void *userdata, void *ret, int *ret_fd) {
         struct kmod_module *module = NULL;
         LoadAnswer *answer = ret;
         struct kmod_ctx *context;
+        bool command_refused = false;
         int r;
 
         r = open_host_modules(CAPABILITY_BIT(CAP_SYS_MODULE), &context);
@@ -214,9 +218,12 @@ static int load_host_module(void *userdata, void *ret, int *ret_fd) {
                                 KMOD_PROBE_FAIL_ON_LOADED | KMOD_PROBE_APPLY_BLACKLIST |
                                                 KMOD_PROBE_APPLY_BLACKLIST_ALL,
                                 *work->parameters ? work->parameters : NULL, refuse_install_command,
-                                &answer->outcome, NULL);
+                                &command_refused, NULL);
                 if (r > 0)
                         answer->outcome = MODULE_BLACKLISTED;
+                /* For a module that's loaded beside it if possible (softdep) it doesn't matter. */
+                else if (r == -ECANCELED && command_refused)
+                        answer->outcome = MODULE_INSTALL_COMMAND;
                 answer->result = MIN(r, 0);
         }
 

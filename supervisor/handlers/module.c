@@ -81,11 +81,6 @@ static char *describe(const ModuleRequest *m) {
 }
 
 static Verdict refuse(Request *request, const ModuleRequest *m, Reason reason, char *hint) {
-        if (caller_has_natively(&request->caller, CAP_SYS_MODULE)) {
-                g_free(hint);
-                return VERDICT_CONTINUED;
-        }
-
         if (!hint && reason == REASON_USER_NOT_LENT)
                 hint = g_strdup_printf("[Intercept] AllowUsers=%u", (unsigned) request->caller.euid);
 
@@ -221,6 +216,8 @@ static Verdict module_handle(Request *request, int64_t *ret_result) {
         module_request(request, m);
         if (m->flags & FORCE_FLAGS)
                 return VERDICT_CONTINUED; /* The filter lets them pass; a third party's needn't. */
+        if (caller_has_natively(&request->caller, CAP_SYS_MODULE))
+                return VERDICT_CONTINUED; /* It may load what it likes, not just what the host has. */
 
         r = caller_identify(&request->caller);
         if (r < 0)

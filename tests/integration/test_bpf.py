@@ -403,6 +403,24 @@ def test_host_program_cannot_be_put_out_of_force(nest, cgroup, host_program, fla
         nest.run(["rmdir", below], check=False)
 
 
+def test_host_attaches_while_the_container_detaches(nest, cgroup):
+    """A container that takes off what isn't there, again and again, mustn't take off what the host attaches just then, in a
+    way that lets anyone take it off."""
+    path = host_path(nest, "/test")
+    loop = nest.spawn(["timeout", "60", "sh", "-c", f"for i in $(seq 60); do bpf-calls cgroup {cgroup} , {'detach-none , ' * 500} sleep 0 >/dev/null; done"])
+    try:
+        lost = 0
+        for _ in range(40):
+            out = nest.host.run(f"bpf-calls cgroup {path} , load deny , attach 1 , sleep 20 , query , detach-none").stdout
+            lost += "programs 1 current" not in out
+        assert loop.poll() is None, "it ended too early"
+        assert lost == 0
+    finally:
+        loop.kill()
+        nest.run("kill -9 $(pidof -x sh bpf-calls)", check=False)
+        loop.communicate(timeout=30)
+
+
 def test_host_program_beside_ours(nest, cgroup):
     """BPF_F_ALLOW_MULTI: both count. The container can't see the host's, nor name it."""
     path = host_path(nest, "/test")
@@ -521,6 +539,24 @@ def test_instructions_that_change(nest):
 def test_descriptor_that_changes(nest, cgroup):
     counted, _ = race(nest, f"cgroup {cgroup} , load allow , race-fd 2000")
     assert counted["bad"] == 0 and set(counted) <= {"OK", "bad", "EINVAL", "EBADF"}, counted
+
+
+def test_descriptors_that_would_hold_a_supervisor_for_ever(host):
+    """A file whose closing waits for its FUSE server, together with the device by which that server lives: no supervisor
+    may hold the one while it closes the other, or nothing but a reboot ends it."""
+    container = container_with(host, "bpfflush", policy="[Intercept]\nCallTimeoutSec=2s\n")
+    try:
+        host.systemctl("set-property", "--runtime", container.unit, "DeviceAllow=/dev/fuse rwm")
+        container.run("mkdir -p /mnt/f; test -e /dev/fuse || mknod /dev/fuse c 10 229")
+        process = container.spawn("fuse-hang flush /mnt/f --call")
+        assert process.stdout.readline() == "calling\n"
+        time.sleep(4)  # deputyd has given up on the call
+        assert container.run("kill -9 $(pidof fuse-hang)").ok
+        time.sleep(2)
+        left = host.run("for p in $(pgrep -x deputy-supervis); do grep -H '^State:.D' /proc/$p/status; done", check=False).stdout
+        assert left == ""
+    finally:
+        container.stop()
 
 
 # -- limits, and deaths -------------------------------------------------------------------------------------------

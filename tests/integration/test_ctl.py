@@ -542,6 +542,24 @@ def test_enable_gives_nspawn_what_modules_take(host, service):
     assert host.run(["deputyctl", "verify", "--strict", "--json=short", unit]).json() == []
 
 
+@pytest.mark.parametrize("options, settings", [("", None), ("--private-users=no", None), ("-U --settings=override", "no"), ("-DU /x", None)])
+def test_enable_gives_nothing_to_the_hosts_root(host, service, options, settings):
+    """Without a user namespace the capability would be the host's, and the container could load what it likes."""
+    unit = service(f"[Service]\nExecStart=systemd-nspawn {options} --boot --machine=ctl-x\n")
+    host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", MODULES)
+    if settings:
+        host.write("/etc/systemd/nspawn/ctl-x.nspawn", f"[Exec]\nPrivateUsers={settings}\n")
+    try:
+        found = host.run(["deputyctl", "verify", unit]).stdout
+        assert "has no user namespace" in found and "adds --" not in found
+        result = host.run(["deputyctl", "enable", unit])
+        assert "without a user namespace" in result.stderr
+        text = host.read(drop_in(unit))
+        assert "deputy-run -- systemd-nspawn " in text and "--capability" not in text and "--system-call-filter" not in text
+    finally:
+        host.run("rm -f /etc/systemd/nspawn/ctl-x.nspawn")
+
+
 @pytest.mark.parametrize("options, missing", [
     ("--capability=CAP_SYS_MODULE", False),
     ("--capability=CAP_SYS_TIME,CAP_SYS_MODULE", False),

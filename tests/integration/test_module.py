@@ -23,6 +23,7 @@ blacklist vcan
 install vxcan /bin/false
 options ifb numifbs=3
 softdep nf_nat_ftp post: team
+softdep nlmon pre: vxcan
 """
 
 CLEAN = "for m in dummy ifb nf_nat_ftp vcan vxcan nlmon team; do [ ! -e /sys/module/$m ] || modprobe -qr $m; done"
@@ -100,6 +101,12 @@ def test_blacklist_and_install_commands_of_the_host(box, guest, module):
     assert not box.run(f"insmod /srv/m/{module}.ko", check=False).ok
     assert module not in loaded(guest)
     assert guest.journal("DEPUTYD_VERDICT=refused")[-1]["DEPUTYD_HINT"].startswith("the host's modprobe.d ")
+
+
+def test_what_is_loaded_beside_it_may_have_an_install_command(box, guest):
+    """Of the host's; such a module is left out, and its absence is no failure, as modprobe has it."""
+    assert box.run(["load-module", "finit", "/srv/m/nlmon.ko", "0", ""]).stdout == "0 OK\n"
+    assert "nlmon" in loaded(guest) and "vxcan" not in loaded(guest)
 
 
 @pytest.mark.parametrize("suffix", ["xz", "zst", "gz"])

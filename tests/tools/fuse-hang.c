@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A FUSE file system that mounts itself and stops answering where one likes to hang: at the lookup of any
- * name
- * ("lookup"), or at the read of its one file ("read"), which makes memory mapped from it hang whoever reads
- * it. Speaks the protocol itself: libfuse would need fusermount. Then, with --call, a child calls mknod with
- * a path through it. */
+ * name ("lookup"), at the read of its one file ("read"), which makes memory mapped from it hang whoever reads
+ * it, or when that file is closed ("flush"). Speaks the protocol itself: libfuse would need fusermount. Then,
+ * with --call, a child calls mknod with a path through it, or bpf with descriptors of the file and of the
+ * server's device. */
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/fuse.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,7 +52,7 @@ static struct fuse_attr attributes(uint64_t inode) {
         };
 }
 
-static void serve(int fd, bool hang_at_lookup) {
+static void serve(int fd, char hang_at) {
         static char request[FUSE_MIN_READ_BUFFER + 65536];
 
         for (;;) {
@@ -80,7 +81,7 @@ static void serve(int fd, bool hang_at_lookup) {
                         break;
                 }
                 case FUSE_LOOKUP:
-                        if (!hang_at_lookup) {
+                        if (hang_at != 'l') {
                                 struct fuse_entry_out out = { .nodeid = 2, .attr = attributes(2) };
 
                                 reply(fd, in.unique, 0, &out, sizeof(out));
@@ -93,6 +94,10 @@ static void serve(int fd, bool hang_at_lookup) {
                         reply(fd, in.unique, 0, &out, sizeof(out));
                         break;
                 }
+                case FUSE_FLUSH:
+                        if (hang_at != 'f')
+                                reply(fd, in.unique, ENOSYS, NULL, 0);
+                        break;
                 case FUSE_READ: /* never */
                 case FUSE_FORGET:
                 case FUSE_BATCH_FORGET:
@@ -116,17 +121,45 @@ static int mount_at(const char *directory) {
         return fd;
 }
 
+/* A program that names both as maps: who copies them and closes the file waits for the server, and keeps it
+ * from going away. */
+static void call_bpf(int fuse_fd, const char *path) {
+        struct bpf_insn insns[6] = {};
+        union bpf_attr attr = { .prog_type = BPF_PROG_TYPE_CGROUP_SKB, .insn_cnt = 6 };
+        int file = open(path, O_RDONLY | O_CLOEXEC), r;
+
+        if (file < 0)
+                die(path);
+        for (int i = 0; i < 2; i++)
+                insns[2 * i] = (struct bpf_insn){ .code = BPF_LD | BPF_IMM | BPF_DW,
+                        .dst_reg = 1,
+                        .src_reg = BPF_PSEUDO_MAP_FD,
+                        .imm = i == 0 ? file : fuse_fd };
+        insns[4] = (struct bpf_insn){ .code = BPF_ALU64 | BPF_MOV | BPF_K };
+        insns[5] = (struct bpf_insn){ .code = BPF_JMP | BPF_EXIT };
+        attr.insns = (uintptr_t) insns;
+        attr.license = (uintptr_t) "GPL";
+        puts("calling");
+        fflush(stdout);
+        r = (int) syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+        printf("bpf %d %s\n", r, r < 0 ? strerrorname_np(errno) : "OK");
+        fflush(stdout);
+        _exit(0);
+}
+
 /* In a child: one call whose path, or whose memory, hangs. The child doesn't keep the device open: it would
  * then wait for itself for ever, since a file system goes when nobody has its device open any more. */
-static void call(int fuse_fd, const char *directory, bool hang_at_lookup) {
+static void call(int fuse_fd, const char *directory, char hang_at) {
         char path[4096];
         const char *pointer = path;
         int r;
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        snprintf(path, sizeof(path), "%s/file%s", directory, hang_at == 'l' ? "/node" : "");
+        if (hang_at == 'f')
+                call_bpf(fuse_fd, path);
         close(fuse_fd);
-        snprintf(path, sizeof(path), "%s/file%s", directory, hang_at_lookup ? "/node" : "");
-        if (!hang_at_lookup) {
+        if (hang_at == 'r') {
                 int fd = open(path, O_RDONLY | O_CLOEXEC);
 
                 if (fd < 0)
@@ -144,20 +177,21 @@ static void call(int fuse_fd, const char *directory, bool hang_at_lookup) {
 }
 
 int main(int argc, char *argv[]) {
-        bool with_call = argc == 4 && strcmp(argv[3], "--call") == 0, hang_at_lookup;
+        bool with_call = argc == 4 && strcmp(argv[3], "--call") == 0;
         int fd;
 
-        if ((argc != 3 && !with_call) || (strcmp(argv[1], "lookup") != 0 && strcmp(argv[1], "read") != 0)) {
-                puts("Usage: fuse-hang lookup|read DIRECTORY [--call]\n"
-                     "Mounts a file system on DIRECTORY that never answers lookups, or reads of "
+        if ((argc != 3 && !with_call) || (strcmp(argv[1], "lookup") != 0 && strcmp(argv[1], "read") != 0 &&
+                                                         strcmp(argv[1], "flush") != 0)) {
+                puts("Usage: fuse-hang lookup|read|flush DIRECTORY [--call]\n"
+                     "Mounts a file system on DIRECTORY that never answers lookups, or reads or the closing "
+                     "of "
                      "DIRECTORY/file. --call: also calls mknod with a path\n"
-                     "through it, or with a path in memory mapped from it.");
+                     "through it, or with a path in memory mapped from it, or bpf with its descriptors.");
                 return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 125;
         }
-        hang_at_lookup = argv[1][0] == 'l';
         fd = mount_at(argv[2]);
         if (with_call && fork() == 0)
-                call(fd, argv[2], hang_at_lookup);
-        serve(fd, hang_at_lookup);
+                call(fd, argv[2], argv[1][0]);
+        serve(fd, argv[1][0]);
         return 0;
 }

@@ -68,6 +68,14 @@ Test(policy_module, parameters) {
         cr_expect_not(policy_allows_module_parameter(policy, "loopy", "max_loop", "9"));
 }
 
+Test(policy_module, wildcards_stay_on_their_side) {
+        g_autoptr(Policy) policy = load("AllowParameters=m.a*=1\n");
+
+        cr_expect(policy_allows_module_parameter(policy, "m", "ab", "1"));
+        cr_expect_not(policy_allows_module_parameter(policy, "m", "ab", "2"));
+        cr_expect_not(policy_allows_module_parameter(policy, "m", "ab", "2=1"));
+}
+
 Test(policy_module, survives_the_way_to_a_supervisor) {
         g_autoptr(Policy) policy = load("AllowModule=xt-mark net-pf-10\nAllowParameters=a-b.c=x-*\n");
         g_autofree char *text = policy_to_text(policy);
