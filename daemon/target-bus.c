@@ -101,7 +101,7 @@ static int get_supervisors(sd_bus *bus, const char *path, const char *interface,
 
         r = sd_bus_message_open_container(reply, 'a', "u");
         for (unsigned i = 0; r >= 0 && t->activity && i < TARGET_STATE_SLOTS; i++)
-                if (t->activity->supervisors[i])
+                if (t->activity->supervisors[i] && t->activity->supervisors[i]->pid > 0)
                         r = sd_bus_message_append(reply, "u", (uint32_t) t->activity->supervisors[i]->pid);
         if (r < 0)
                 return r;

@@ -151,6 +151,7 @@ static void count_crash(Target *t) {
 
 static Supervisor *supervisor_free(Supervisor *s) {
         sd_event_source_disable_unref(s->child);
+        sd_event_source_disable_unref(s->helpers);
         close_fd(s->control);
         g_free(s);
         return NULL;
@@ -188,6 +189,45 @@ static void log_exit(const Target *t, const siginfo_t *info) {
                                 t->id, t->policy->unit, info->si_status);
 }
 
+static void supervisor_is_gone(Supervisor *s) {
+        Target *t = s->target;
+
+        if (t) {
+                t->activity->supervisors[s->slot] = NULL;
+                t->activity->n_supervisors--;
+        }
+        supervisor_free(s);
+}
+
+static int on_helper_exit(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
+        Supervisor *s = userdata;
+        Target *t = s->target;
+
+        supervisor_is_gone(s);
+        if (t) {
+                target_serve_orphans(t);
+                target_update(t);
+        }
+        return 0;
+}
+
+/* Some of its work is done by processes that share its descriptors, and they may be unable to die where it
+ * could. A target mustn't get more of them than it may have supervisors: so it's as if it weren't reaped,
+ * until the socket that it shared with us is closed. */
+static bool outlive_helpers(Supervisor *s) {
+        struct pollfd p = { .fd = s->control, .events = 0 };
+
+        if (!s->killed || poll(&p, 1, 0) != 0)
+                return false;
+        if (sd_event_add_io(s->target->manager->event, &s->helpers, s->control, EPOLLHUP, on_helper_exit, s) <
+                        0)
+                return false;
+
+        s->child = sd_event_source_disable_unref(s->child);
+        s->pid = 0; /* Whoever gets this number isn't ours. */
+        return true;
+}
+
 static int on_child_exit(sd_event_source *source, const siginfo_t *info, void *userdata) {
         Supervisor *s = userdata;
         Target *t = s->target;
@@ -198,15 +238,14 @@ static int on_child_exit(sd_event_source *source, const siginfo_t *info, void *u
                 return 0;
         }
 
-        t->activity->supervisors[s->slot] = NULL;
-        t->activity->n_supervisors--;
         if (t->activity->receiver == s)
                 t->activity->receiver = NULL;
 
         crashed = !s->killed && (info->si_code != CLD_EXITED || info->si_status != 0) &&
                   !t->manager->stopping;
         (void) release_slots(t, s->pid);
-        supervisor_free(s);
+        if (!outlive_helpers(s))
+                supervisor_is_gone(s);
 
         if (crashed) {
                 log_exit(t, info);
@@ -499,7 +538,8 @@ void supervisor_abandon(Target *t) {
                 if (!s)
                         continue;
 
-                (void) kill(s->pid, SIGKILL);
+                if (s->pid > 0)
+                        (void) kill(s->pid, SIGKILL);
                 s->target = NULL;
                 t->activity->supervisors[i] = NULL;
                 t->activity->n_supervisors--;

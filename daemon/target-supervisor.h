@@ -9,11 +9,11 @@
 struct Supervisor {
         Target *target; /* NULL: the target is gone, this process only has to be reaped */
         unsigned slot;
-        pid_t pid;
+        pid_t pid; /* 0: it's reaped, but not all that it had at work for it */
         int control;
-        bool killed; /* its slot stays taken until it's reaped, but it counts no more */
+        bool killed; /* its slot stays taken until it's gone, but it counts no more */
         uint64_t started_usec;
-        sd_event_source *child;
+        sd_event_source *child, *helpers;
 };
 
 /* Starts a supervisor and makes it the one that receives. What goes wrong is logged and counted as a crash.

@@ -154,9 +154,9 @@ static const MountType types[] = {
  * descriptors, which would be looked up with our eyes; and labels of the host's security modules. */
 static const char *const never_lent_options[] = { "assert=panic", "context=*", "defcontext=*", "device=*",
         "domain_id=*", "errors=panic", "fatal_errors=*", "fd=*", "fscontext=*", "fsid=*", "group_id=*",
-        "journal_dev=*", "journal_path=*", "logdev=*", "lowerdir*", "datadir*", "panic", "rfdno=*",
-        "rootcontext=*", "rootmode=*", "rtdev=*", "source=*", "smackfs*", "upperdir=*", "user_id=*",
-        "usrjquota=*", "grpjquota=*", "wfdno=*", "workdir=*" };
+        "jdev=*", "journal_dev=*", "journal_path=*", "logdev=*", "lowerdir*", "datadir*", "onerror=panic",
+        "panic", "rfdno=*", "rootcontext=*", "rootmode=*", "rtdev=*", "source=*", "smackfs*", "trans=unix",
+        "upperdir=*", "user_id=*", "usrjquota=*", "grpjquota=*", "wfdno=*", "workdir=*" };
 
 const MountType *mount_type_find(const char *name) {
         for (size_t i = 0; i < G_N_ELEMENTS(types); i++)

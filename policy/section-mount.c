@@ -339,6 +339,15 @@ bool policy_allows_mount_device(const Policy *policy, dev_t device) {
         return !policy->error && device_rules_find(policy->mount.devices, S_IFBLK, device);
 }
 
+/* The server understands "..": a pattern for what's below a directory would match what's above it. */
+static bool goes_up(const char *source) {
+        for (const char *p = source; (p = strstr(p, "..")); p += 2)
+                if ((p == source || strchr("/\\:", p[-1])) && (!p[2] || strchr("/\\", p[2])))
+                        return true;
+
+        return false;
+}
+
 bool policy_allows_mount_name(const Policy *policy, const char *type, const char *source) {
         const MountType *known;
 
@@ -352,6 +361,9 @@ bool policy_allows_mount_name(const Policy *policy, const char *type, const char
         known = mount_type_find(type);
         if ((known && (known->flags & MOUNT_TYPE_NO_SOURCE)) || !source || !*source)
                 return policy->mount.no_source;
+
+        if (goes_up(source))
+                return false;
 
         for (guint i = 0; i < policy->mount.names->len; i++)
                 if (fnmatch(policy->mount.names->pdata[i], source, 0) == 0)

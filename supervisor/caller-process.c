@@ -119,6 +119,20 @@ static int read_limits(const Caller *caller, CallerProcess *process) {
         return 0;
 }
 
+static int read_priority(const Caller *caller, CallerProcess *process) {
+        errno = 0;
+        process->nice = getpriority(PRIO_PROCESS, (id_t) caller->tid);
+        if (errno)
+                return errno == ESRCH ? -ENOENT : -errno;
+
+        process->scheduling = sched_getscheduler(caller->tid);
+        if (process->scheduling < 0)
+                return errno == ESRCH ? -ENOENT : -errno;
+
+        process->scheduling &= ~SCHED_RESET_ON_FORK;
+        return 0;
+}
+
 static int read_oom_score(const Caller *caller, CallerProcess *process) {
         g_autofree char *text = NULL;
         int r;
@@ -212,6 +226,8 @@ int caller_process_read(Caller *caller, CallerProcess *ret) {
         if (r >= 0)
                 r = read_limits(caller, &process);
         if (r >= 0)
+                r = read_priority(caller, &process);
+        if (r >= 0)
                 r = read_oom_score(caller, &process);
         if (r >= 0)
                 r = read_label(caller, &process);
@@ -291,6 +307,24 @@ static int set_soft_limits(const CallerProcess *process) {
         return 0;
 }
 
+/* It may not raise its priority by itself, and so a program that's started for it has no higher one. */
+static int set_priority(const CallerProcess *process) {
+        static const struct sched_param parameters;
+        int own;
+
+        errno = 0;
+        own = getpriority(PRIO_PROCESS, 0);
+        if (errno || (own != process->nice && setpriority(PRIO_PROCESS, 0, process->nice) < 0 &&
+                                     process->nice > own))
+                return -errno;
+
+        /* Realtime, which is a privilege of the host's, isn't handed on. */
+        if (process->scheduling != SCHED_BATCH && process->scheduling != SCHED_IDLE)
+                return 0;
+
+        return sched_setscheduler(0, process->scheduling, &parameters) < 0 ? -errno : 0;
+}
+
 static int set_oom_score(const CallerProcess *process) {
         _cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
         char text[16];
@@ -363,7 +397,10 @@ int caller_process_become(const CallerProcess *process, const char **ret_step) {
         if (r < 0)
                 return r;
 
-        (void) setpriority(PRIO_PROCESS, 0, 0);
+        *ret_step = "set its priority";
+        r = set_priority(process);
+        if (r < 0)
+                return r;
 
         *ret_step = "enter the caller's namespaces";
         for (NamespaceKind i = 0; i < NAMESPACE_USER; i++)

@@ -46,6 +46,7 @@ typedef struct CallerProcess {
         size_t n_filters; /* of seccomp */
         struct rlimit limits[RLIM_NLIMITS];
         int oom_score_adj;
+        int nice, scheduling;   /* of SCHED_OTHER and so on */
         char *label;            /* what its security module is to be told, or NULL */
         const char *label_file; /* below /proc/thread-self */
 } CallerProcess;

@@ -17,6 +17,7 @@
 
 #include "basic/fd.h"
 #include "supervisor/lookup.h"
+#include "supervisor/worker.h"
 
 static int open_path(int directory, const char *path, int flags, uint64_t resolve) {
         struct open_how how = {
@@ -84,6 +85,7 @@ typedef struct WalkChild {
         Lookup *lookup;
         const char *path;
         int flags;
+        pid_t parent;
         int result;
 } WalkChild;
 
@@ -103,13 +105,18 @@ static int walk_child(void *userdata) {
                 return 0;
         }
 
+        /* It may be walking for ever when we're killed for that. */
+        w->result = worker_end_with(w->parent);
+        if (w->result < 0)
+                return 0;
+
         w->result = open_path_as_now(w->lookup, w->path, w->flags);
         return 0;
 }
 
 static int open_path_as_privileged_caller(Lookup *lookup, const char *path, int flags) {
         static char stack[256 * 1024] __attribute__((aligned(64)));
-        WalkChild w = { .lookup = lookup, .path = path, .flags = flags, .result = -EIO };
+        WalkChild w = { .lookup = lookup, .path = path, .flags = flags, .parent = getpid(), .result = -EIO };
         int status;
         pid_t pid;
 

@@ -13,6 +13,7 @@
 
 #include "basic/fd.h"
 #include "supervisor/mount-as-caller.h"
+#include "supervisor/worker.h"
 
 typedef struct Step {
         const Caller *caller;
@@ -28,6 +29,7 @@ typedef struct Step {
         int tree_fd, watch_fd;
         bool locked;
 
+        pid_t parent;
         int result;
 } Step;
 
@@ -59,6 +61,8 @@ static int step_child(void *userdata) {
         Step *s = userdata;
 
         s->result = become_caller(s);
+        if (s->result >= 0) /* It may be waiting for ever when we're killed for that. */
+                s->result = worker_end_with(s->parent);
         if (s->result >= 0)
                 s->result = s->act(s);
         return 0;
@@ -69,6 +73,7 @@ static int run(Step *s) {
         int status;
         pid_t pid;
 
+        s->parent = getpid();
         s->result = -EIO;
         pid = clone(step_child, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, s);
         if (pid < 0)

@@ -250,6 +250,22 @@ static bool takes_files(const MountRequest *m) {
         return kernel_takes_files && type && (type->flags & MOUNT_TYPE_FILES);
 }
 
+/* The kernel opens the file by its name, once more: that works if we didn't need the caller's
+ * CAP_DAC_OVERRIDE.
+ */
+static bool opens_again(int file) {
+        char self[64];
+        int fd;
+
+        g_snprintf(self, sizeof(self), "/proc/self/fd/%i", file);
+        fd = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (fd < 0)
+                return false;
+
+        close_fd(fd);
+        return true;
+}
+
 static int create_from_image(MountRequest *m, int context, bool *ret_internal) {
         bool read_only = superblock_is_read_only(m);
         _cleanup_close_ int file = -1, device = -1;
@@ -259,7 +275,7 @@ static int create_from_image(MountRequest *m, int context, bool *ret_internal) {
         if (r < 0)
                 return r;
 
-        if (takes_files(m))
+        if (takes_files(m) && opens_again(file))
                 return create_from(m, context, file, ret_internal);
 
         fault_point("loop");

@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,15 +18,18 @@
 #include "supervisor/attach.h"
 #include "supervisor/mount-name.h"
 
-#define TREE_NAME  "names"
-/* A procfs in the tree, for its links of our descriptors. */
-#define PROC_NAME  ".deputyd"
+#define TREE_NAME   "names"
+/* A procfs in the tree, for its links of our descriptors, and so a way to all of the host. Callers choose the
+ * names that are made in the tree, and some file systems (f2fs) have the names of further devices in the
+ * image and look them up there: neither must be able to name it. */
+#define PROC_PREFIX ".deputyd-"
 /* What a name that the tree can't have is replaced by. */
-#define OTHER_NAME "/source"
+#define OTHER_NAME  "/source"
 
 #define COMPONENTS_MAX  32u
 #define NAME_LENGTH_MAX 255u /* of fsconfig(2) */
 
+static char proc_name[sizeof(PROC_PREFIX) + 2 * 16];
 static int tree_fd = -1;
 static int host_root_fd = -1;
 
@@ -35,6 +40,16 @@ static size_t n_made;
 static char *made_name; /* NULL: nothing, or not all of it */
 static int made_fd = -1;
 
+static int choose_proc_name(void) {
+        uint64_t random[2];
+
+        if (getrandom(random, sizeof(random), 0) != (ssize_t) sizeof(random))
+                return -EIO;
+
+        snprintf(proc_name, sizeof(proc_name), PROC_PREFIX "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+        return 0;
+}
+
 static int tree_setup(void) {
         _cleanup_close_ int tree = -1, proc = -1, root = -1;
         int r;
@@ -43,6 +58,8 @@ static int tree_setup(void) {
                 return 0;
 
         r = attach_setup();
+        if (r >= 0)
+                r = choose_proc_name();
         if (r < 0)
                 return r;
 
@@ -53,13 +70,13 @@ static int tree_setup(void) {
                 return -errno;
         if (fchmod(tree, 0777) < 0) /* The umask in force was the caller's. */
                 return -errno;
-        if (mkdirat(tree, PROC_NAME, 0755) < 0 && errno != EEXIST)
+        if (mkdirat(tree, proc_name, 0755) < 0 && errno != EEXIST)
                 return -errno;
 
         proc = (int) syscall(SYS_open_tree, AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
         if (proc < 0)
                 return -errno;
-        if (syscall(SYS_move_mount, proc, "", tree, PROC_NAME, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        if (syscall(SYS_move_mount, proc, "", tree, proc_name, MOVE_MOUNT_F_EMPTY_PATH) < 0)
                 return -errno;
 
         root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -109,7 +126,7 @@ static int make_name(const char *name, const char *link) {
 
                 /* Nothing is ever made by a path that leads into procfs: it goes on from there to everywhere.
                  */
-                if (n_made == COMPONENTS_MAX || strcmp(components[i], PROC_NAME) == 0)
+                if (n_made == COMPONENTS_MAX || strcmp(components[i], proc_name) == 0)
                         return -EINVAL;
 
                 g_ptr_array_add(stack, components[i]);
@@ -131,17 +148,31 @@ static int make_name(const char *name, const char *link) {
         return 0;
 }
 
+/* Some types take such words for something else than a path, before they look one up: "mtd0" is the host's
+ * first flash device to romfs and cramfs, whatever a file of that name is. */
+static bool is_no_path_to_all(const char *name) {
+        return g_str_has_prefix(name, "mtd") || g_str_has_prefix(name, "ubi") ||
+               (*name != '/' && strpbrk(name, ":=!"));
+}
+
 /* Return: 0 or a negative errno; "name" is then the one that the tree has. */
 static int prepare_name(const char **name, int fd) {
-        char link[64];
+        static char unambiguous[NAME_LENGTH_MAX + 1];
+        char link[128];
         mode_t mask;
         int r;
+
+        if (is_no_path_to_all(*name) && strlen(*name) + 2 < sizeof(unambiguous)) {
+                snprintf(unambiguous, sizeof(unambiguous), "./%s", *name);
+                *name = unambiguous;
+        } else if (is_no_path_to_all(*name))
+                *name = OTHER_NAME;
 
         if (made_name && made_fd == fd && strcmp(made_name, *name) == 0)
                 return 0;
 
         remove_made();
-        snprintf(link, sizeof(link), "/" PROC_NAME "/self/fd/%i", fd);
+        snprintf(link, sizeof(link), "/%s/self/fd/%i", proc_name, fd);
 
         mask = umask(0); /* The next one's ids may be others. */
         r = strlen(*name) <= NAME_LENGTH_MAX ? make_name(*name, link) : -EINVAL;

@@ -10,8 +10,9 @@
 
 /* Makes "name" lead to what "fd" refers to, and that tree our root and working directory. *ret_name is the
  * name to use: the same, or another one if the tree can't have it (".." at the end, more than 255 bytes as
- * fsconfig(2) takes no more, and the like). It's valid until mount_name_leave(), which must follow whatever
- * happens. Return: 0 or a negative errno (there's nothing to leave then). */
+ * fsconfig(2) takes no more, and the like) or a type could take it for something else than a path. It's valid
+ * until mount_name_leave(), which must follow whatever happens. Return: 0 or a negative errno (there's
+ * nothing to leave then). */
 int mount_name_enter(const char *name, int fd, const char **ret_name);
 
 /* Takes the host's root back; ends the process if it can't. */

@@ -11,6 +11,7 @@
 #include "basic/fd.h"
 #include "policy/mount-type.h"
 #include "supervisor/attach.h"
+#include "supervisor/kernel-files.h"
 #include "supervisor/mount-request.h"
 #include "supervisor/mount-source.h"
 
@@ -115,11 +116,13 @@ static bool target_is_lent(const Policy *policy, int target_fd) {
         return policy_allows_mount_target(policy, path);
 }
 
-/* Natively only root mounts outside of containers, and root may do so anywhere. */
+/* Natively only root mounts outside of containers, and root may do so anywhere. What users own of procfs
+ * (their processes) and of cgroups isn't theirs to replace: programs of the host, this one too, take their
+ * word from there on who they are. */
 static bool is_users_own(const Caller *caller, int target_fd) {
         struct stat st;
 
-        return fstat(target_fd, &st) >= 0 && st.st_uid == caller->fsuid;
+        return fstat(target_fd, &st) >= 0 && st.st_uid == caller->fsuid && !is_kernel_file(target_fd);
 }
 
 bool mount_request_allows_target(const Policy *policy, const Caller *caller, int target_fd) {

@@ -12,6 +12,7 @@
 
 #include "basic/fd.h"
 #include "policy/mount-type.h"
+#include "supervisor/kernel-files.h"
 #include "supervisor/lookup.h"
 #include "supervisor/mount-source.h"
 
@@ -136,7 +137,9 @@ Reason mount_source_check(MountRequest *m) {
                 break;
         case MOUNT_SOURCE_IMAGE:
                 if (m->policy->mount.loop) {
-                        if (!image_is_served_by_caller(m))
+                        /* Some files of the kernel's ask for capabilities of whoever opens them, not of whose
+                         * file system ids are in force. None is an image. */
+                        if (!image_is_served_by_caller(m) && !is_kernel_file(m->source_fd))
                                 return REASON_NONE;
                         break;
                 }

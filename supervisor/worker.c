@@ -25,17 +25,6 @@ typedef struct Answer {
 static int answer_fd = -1;
 static pid_t parent_pid;
 
-int worker_die_with_parent(void) {
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-                return -errno;
-
-        /* Who dies before that line has another parent by now. */
-        if (getppid() != parent_pid)
-                _exit(EXIT_FAILURE);
-
-        return 0;
-}
-
 int worker_close_files(int first) {
         if (answer_fd > first && close_range((unsigned) first, (unsigned) answer_fd - 1, 0) < 0)
                 return -errno;
@@ -43,12 +32,24 @@ int worker_close_files(int first) {
         return close_range((unsigned) answer_fd + 1, UINT_MAX, 0) < 0 ? -errno : 0;
 }
 
+int worker_end_with(pid_t parent) {
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+                return -errno;
+
+        /* Who died before has another number by now. */
+        return getppid() == parent ? 0 : -ESRCH;
+}
+
+int worker_end_with_parent(void) {
+        return worker_end_with(parent_pid);
+}
+
 __attribute__((noreturn)) static void work_and_tell(WorkerFunc work, void *userdata, int sock, pid_t parent) {
         static Answer answer;
         int fd = -1;
 
         parent_pid = parent;
-        if (worker_die_with_parent() < 0)
+        if (worker_end_with_parent() < 0)
                 _exit(EXIT_FAILURE);
 
         answer_fd = sock;

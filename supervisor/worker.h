@@ -27,6 +27,10 @@ int worker_run(WorkerFunc work, void *userdata, uint64_t timeout_usec, void *ret
  * got from us are copies. Return: 0 or a negative errno. */
 int worker_close_files(int first);
 
-/* For a worker that has changed its ids (the file system's, too), upon which the kernel forgets that it dies
- * with us. Doesn't return if we're dead already. Return: 0 or a negative errno. */
-int worker_die_with_parent(void);
+/* In any child, also one that shares our memory: ends it with its parent. A change of credentials may undo
+ * that, so it's for afterwards. Return: 0, -ESRCH if the parent is dead already, or another negative errno.
+ */
+int worker_end_with(pid_t parent);
+
+/* The same for a child of worker_run() that has changed its ids (the file system's, too). */
+int worker_end_with_parent(void);

@@ -137,7 +137,7 @@ static int give_up(const ModuleSource *source) {
 
         confine_offer_to_oom_killer();
         r = privilege_keep_only(keep);
-        return r < 0 ? r : worker_die_with_parent();
+        return r < 0 ? r : worker_end_with_parent();
 }
 
 /* In the child. */

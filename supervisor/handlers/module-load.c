@@ -102,7 +102,7 @@ static int open_host_modules(CapabilitySet keep, struct kmod_ctx **ret) {
         r = privilege_keep_only(keep);
         if (r < 0)
                 return r;
-        r = worker_die_with_parent();
+        r = worker_end_with_parent();
         if (r < 0)
                 return r;
 

@@ -563,6 +563,16 @@ static int find_target(Request *request, unsigned flags) {
         return r == -ELOOP ? -ENODATA : r;
 }
 
+/* A mount that was made for a container may be passed to somebody without one, where its device nodes and
+ * set-user-ID programs would be real. */
+static bool is_safe_outside(const Caller *caller, const MountKept *kept) {
+        const unsigned long needed = ST_NODEV | ST_NOSUID;
+        struct statvfs s;
+
+        return caller->userns->kind == USERNS_CONTAINER ||
+               (fstatvfs(kept->tree_fd, &s) >= 0 && (s.f_flag & needed) == needed);
+}
+
 static Verdict attach(Request *request, MountKept *kept, int namespace, unsigned flags, int64_t *ret_result) {
         _cleanup_close_ int target = -1;
         int r;
@@ -577,6 +587,9 @@ static Verdict attach(Request *request, MountKept *kept, int namespace, unsigned
                 request->reason = REASON_TARGET_NOT_LENT;
                 return answer(request, -EPERM, ret_result);
         }
+
+        if (!is_safe_outside(&request->caller, kept))
+                return answer(request, -EPERM, ret_result);
 
         request_acting(request, SLOT_ACTING, 0);
         r = attach_to(kept->tree_fd, target, namespace);

@@ -200,6 +200,13 @@ def test_server_is_like_any_process_of_the_container(fuse):
     check_likeness(fuse)
 
 
+def test_server_has_no_higher_priority(fuse):
+    caller, result = fuse.run("nice -n 7 nice; exec nice -n 7 calls mount /dev/disk /mnt/f ext4 0 @null").stdout.splitlines()
+    assert result == "mount 0 OK"
+    for pid in servers(fuse.host):
+        assert fuse.host.read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()[16] == caller
+
+
 def test_deputyd_has_no_seccomp_filter(fuse):
     """It couldn't read the container's."""
     assert status(fuse.host, fuse.host.pid_of())["Seccomp"] == "0"

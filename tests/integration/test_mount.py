@@ -4,6 +4,7 @@ be turned against the host; what isn't lent stays out of reach."""
 
 import shlex
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -229,6 +230,15 @@ def test_image_file(block, kind):
     block.host.wait_for(lambda: block.host.run("losetup -a | wc -l").stdout == before, 5, "the loop device to be free")
 
 
+@pytest.mark.parametrize("name", ["mtd0", "mtd:boot", "ubi0", "UUID=1", "a:b"])
+def test_source_that_could_be_something_else_than_a_path(block, name):
+    """romfs and cramfs would take "mtd0" for a device of the host, and not look at the file of that name."""
+    need("squashfs")
+    block.run(["ln", "-sfn", "/dev/disk-squashfs", f"/srv/{name}"])
+    assert block.run(f"cd /srv; calls mount {name} /mnt/m squashfs 1 @null; rm {name}").stdout == "mount 0 OK\n"
+    assert mounted(block)[0] == f"./{name}"
+
+
 def test_image_that_the_caller_may_only_read(block):
     need("squashfs")
     need("ext4")
@@ -237,6 +247,16 @@ def test_image_that_the_caller_may_only_read(block):
     assert block.run("calls mount /srv/img-ro /mnt/m ext4 0 @null").stdout == "mount -1 EACCES\n"
     assert block.run("calls mount /srv/img-ro /mnt/m ext4 1 @null , umount /mnt/m").stdout == "mount 0 OK\numount 0 OK\n"
     assert block.run("calls mount /srv/img-none /mnt/m squashfs 1 @null").stdout == "mount -1 EACCES\n"
+
+
+@pytest.mark.parametrize("kind", ["squashfs", "erofs"])
+def test_image_of_another_user_of_the_container(block, kind):
+    """Root of the container may read it by CAP_DAC_OVERRIDE, whoever opens it in the end."""
+    need(kind)
+    block.host.run(f"cp {IMAGES}/{kind} {block.root}/srv/img-closed; chown --reference={block.root}/srv {block.root}/srv/img-closed")
+    block.run("chown 1000 /srv/img-closed; chmod 600 /srv/img-closed")
+    assert block.run(["calls", "mount", "/srv/img-closed", "/mnt/m", kind, "1", "@null"]).stdout == "mount 0 OK\n"
+    assert block.run("cat /mnt/m/hello; umount /mnt/m; rm /srv/img-closed").stdout == "hello\n"
 
 
 def test_read_only_writes_nothing(block):
@@ -442,6 +462,40 @@ def test_user_without_a_container(host, tmp_path):
     assert lines[:4] == ["mount 0 OK", "mount -1 EPERM", "mount -1 EPERM", "hello"], result
     assert "nodev" in lines[4] and "nosuid" in lines[4]
     assert "Permission denied" in result.stderr
+
+
+def test_users_own_directories_of_the_kernel(host):
+    """A user owns /proc/PID of its processes, and maybe a cgroup: what's mounted there would deceive the host."""
+    need("squashfs")
+    host.run("rm -rf /srv/user-proc; mkdir -p /srv/user-proc/tree /srv/user-proc/own; echo 'Uid: 0 0 0 0' >/srv/user-proc/tree/status; chown 1234 /srv/user-proc/own; "
+             "mksquashfs /srv/user-proc/tree /srv/user-proc/img -quiet -no-progress; chmod 644 /srv/user-proc/img")
+    host.write("/srv/user-proc/policy.conf", "[Intercept]\nSystemCalls=mount\nAllowUsers=1234\n[Mount]\nAllowType=squashfs\nAllowLoop=yes\n")
+    script = ("cd /srv/user-proc; mkdir /sys/fs/cgroup/users-own; chown 1234 /sys/fs/cgroup/users-own; setpriv --reuid=1234 --regid=1234 --clear-groups sh -c '"
+              "calls mount img own squashfs 1 @null; sleep 60 & calls mount img /proc/$! squashfs 1 @null; cat /proc/$!/status; calls mount img /sys/fs/cgroup/users-own squashfs 1 @null; kill $!'; "
+              "umount /sys/fs/cgroup/users-own; rmdir /sys/fs/cgroup/users-own")
+    result = host.run(["unshare", "--mount", "deputy-run", "--policy=/srv/user-proc/policy.conf", "--", "sh", "-c", script], check=False)
+    assert [line for line in result.stdout.splitlines() if line.startswith("mount")] == ["mount 0 OK", "mount -1 EPERM", "mount -1 EPERM"], result
+    assert "sleep" in result.stdout
+
+
+def test_files_of_the_kernel_are_no_images(block):
+    """Some are closed to whoever opens them without privilege, and so looks the opener up: that would be us."""
+    need("squashfs")
+    for path in ("/proc/sys/kernel/hostname", "/proc/cmdline", "/sys/kernel/uevent_seqnum"):
+        assert block.run(["calls", "mount", path, "/mnt/m", "squashfs", "1", "@null"], check=False).stdout == "mount -1 EPERM\n", path
+
+
+def test_source_name_doesnt_reach_the_host(block):
+    """The kernel is told the name that the caller uses, in a directory of ours: nothing of it is made elsewhere."""
+    need("squashfs")
+    block.host.run("rm -rf /srv/open; mkdir -p /srv/open; chmod 777 /srv/open")
+    for n, way in enumerate(("/.deputyd/self/root", "/.deputyd/self/cwd", "/.deputyd/1/root", "/.deputyd/self/fd/4")):
+        directory = f"{way}/srv/open/made-{n}"
+        block.run(f"mkdir -p {directory}; ln -sfn /dev/disk-squashfs {directory}/disk")
+        result = block.run(["calls", "mount", f"{directory}/disk", "/mnt/m", "squashfs", "1", "@null"]).stdout
+        left = block.host.run("ls -l /srv/open").stdout
+        block.run("umount /mnt/m; rm -rf /.deputyd", check=False)
+        assert (left, result) == ("total 0\n", "mount 0 OK\n"), way
 
 
 # -- every errno is the kernel's ---------------------------------------------------------------------------------
@@ -660,6 +714,39 @@ def test_source_that_hangs_delays_nobody_else(block):
 
 def supervisors(host):
     return host.run(["pgrep", "-x", "deputy-supervis"], check=False).stdout.split()
+
+
+def test_hanging_callers_cost_no_more_than_their_own_slots(block, disks):
+    """Whoever walks the caller's path in the caller's user namespace can't be killed while it waits for FUSE, but it's counted."""
+    need("squashfs")
+    if not block.host.run("test -c /dev/fuse", check=False).ok:
+        pytest.skip("the kernel has no FUSE")
+    block.policy("[Intercept]\nCallTimeoutSec=500ms\n", "60-timeout.conf")
+    block.host.run(["deputyctl", "reload"])
+    block.run("mkdir -p /mnt/hang; [ -e /dev/fuse ] || mknod -m 600 /dev/fuse c 10 229")
+    hang = block.spawn(["fuse-hang", "lookup", "/mnt/hang", "--call"], timeout=120)
+    callers = []
+    try:
+        assert hang.stdout.readline() == "calling\n"
+        begin = time.monotonic()
+        while len(callers) < 24 and time.monotonic() - begin < 40:
+            callers.append(block.spawn(["calls", "mount", "/mnt/hang/x", "/mnt/m", "squashfs", "1", "@null"], timeout=120))
+            try:
+                callers[-1].wait(timeout=3)
+            except subprocess.TimeoutExpired:
+                pass
+        assert len(callers) > 18
+        assert len(supervisors(block.host)) <= 16
+    finally:
+        block.host.run(["pkill", "-9", "-x", "fuse-hang"], check=False)
+        hang.wait(timeout=30)
+        for caller in callers:
+            caller.wait(timeout=30)
+        block.run("umount -l /mnt/hang", check=False)
+        block.host.run(f"rm -f /etc/deputyd/policy.d/{block.unit}.d/60-timeout.conf; deputyctl reload", check=False)
+    block.host.run("for i in $(seq 50); do [ $(pgrep -c -x deputy-supervis) -gt 1 ] || break; sleep 0.1; done")
+    assert len(supervisors(block.host)) <= 1
+    assert block.run("calls mount /dev/disk-squashfs /mnt/m squashfs 1 @null , umount /mnt/m").stdout == "mount 0 OK\numount 0 OK\n"
 
 
 def test_nothing_leaks(block, disks):

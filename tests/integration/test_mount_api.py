@@ -826,3 +826,16 @@ def test_user_without_a_container(lent):
                     f"setpriv --reuid=1000 --regid=1000 --clear-groups fsapi {steps}; setpriv --reuid=1001 --regid=1001 --clear-groups fsapi open:ext4"]).stdout
     assert out.splitlines() == ["open OK", "str OK", "flag OK", "create OK", "mount OK", "move EPERM", "move OK", "statfs ro nosuid nodev relatime", "device EACCES",
                                 "open EPERM"], out
+
+
+def test_mount_of_a_container_passed_to_a_user_without_one(lent):
+    """Outside of the container its device nodes and set-user-ID programs would be real."""
+    host = lent.host
+    sources = "AllowSource=b {}:{}".format(*lent.numbers["ext4"])
+    host.write("/etc/deputyd-passed.policy", f"[Intercept]\nSystemCalls=mount\nAllowUsers=1000\n[Mount]\nAllowType=ext4\nNoDev=no\nNoSUID=no\n{sources}\n")
+    host.run("mkdir -p /srv/passed; chown 1000 /srv/passed")
+    steps = " ".join(fill(lent, ["open:ext4", "str:source={ext4}", "flag:ro", "create", "mount", "sleep:2000"]))
+    script = (f"unshare --user --map-root-user --mount fsapi {steps} >/tmp/passed & sleep 1; for fd in /proc/$!/fd/*; do [ -e $fd/null ] && exec 7<$fd; done; "
+              "setpriv --reuid=1000 --regid=1000 --clear-groups fsapi mnt:7 move:/srv/passed device:/srv/passed/null; wait; cat /tmp/passed; rm /tmp/passed")
+    out = host.run(["unshare", "-m", "deputy-run", "--policy=/etc/deputyd-passed.policy", "--", "bash", "-c", script]).stdout
+    assert out.splitlines() == ["move EPERM", "device ENOENT", "open OK", "str OK", "flag OK", "create OK", "mount OK"], out

@@ -42,7 +42,8 @@ static const char usage[] =
                 "  raw:COMMAND,KEY,VALUE,AUX  create  excl  reconf  log  mount[:FLAGS[,ATTRIBUTES]]\n"
                 "  move:TARGET[,FLAGS]  movefd:TARGET (by /proc/self/fd)  movedir:TARGET (by a descriptor)  "
                 "setattr:SET,CLEAR  clone  pick\n"
-                "  dup  dupmount  closectx  closemount  cloexec  fork  pass  ctx:NUMBER  forge:TYPE\n"
+                "  dup  dupmount  closectx  closemount  cloexec  fork  pass  ctx:NUMBER  mnt:NUMBER  "
+                "forge:TYPE\n"
                 "  drop  uid:N  userns  inuserns:STEP (in a child)  many:N (further contexts of ext4)\n"
                 "  statfs:PATH  stat:PATH  statmount  read:PATH  touch:PATH  mknod:PATH  device:PATH\n"
                 "  mkdir:PATH  umount:PATH[,FLAGS]  remount:PATH,FLAGS  sleep:MSEC  pause  chroot:PATH  "
@@ -324,6 +325,8 @@ static void step_config(const char *name, char *argument) {
                 make_mount_step(name, argument);
         else if (strcmp(name, "ctx") == 0)
                 context = (int) number(argument, 0);
+        else if (strcmp(name, "mnt") == 0)
+                mounted = (int) number(argument, 0);
         else if (strcmp(name, "forge") == 0) {
                 int other = (int) syscall(SYS_fsopen, argument, 0);
 

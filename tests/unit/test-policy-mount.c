@@ -85,6 +85,9 @@ Test(policy_mount, sources) {
         cr_expect(policy_allows_mount_name(policy, "nfs", "nas:/export/home"));
         cr_expect_not(policy_allows_mount_name(policy, "nfs", "other:/export/home"));
         cr_expect_not(policy_allows_mount_name(policy, "nfs", "anything"));
+        cr_expect_not(policy_allows_mount_name(policy, "nfs", "nas:/export/../etc"));
+        cr_expect_not(policy_allows_mount_name(policy, "nfs", "nas:/export/.."));
+        cr_expect(policy_allows_mount_name(policy, "nfs", "nas:/export/a..b/..c"));
         cr_expect(policy_allows_mount_name(policy, "cifs", "//nas/share"));
         cr_expect_not(policy_find_device(policy, S_IFBLK, makedev(7, 0)), "[Mknod] is another matter");
 
@@ -148,7 +151,8 @@ Test(policy_mount, options_that_are_never_lent) {
                 { "journal_path", "/dev/sda1" }, { "logdev", "/dev/sda1" }, { "rtdev", "/dev/sda1" },
                 { "device", "/dev/sda1" }, { "fd", "3" }, { "rootcontext", "x" }, { "context", "x" },
                 { "usrjquota", "x" }, { "fatal_errors", "panic" }, { "lowerdir", "/" }, { "lowerdir+", "/" },
-                { "source", "/dev/sda1" }, { "rfdno", "3" } };
+                { "source", "/dev/sda1" }, { "rfdno", "3" }, { "jdev", "/dev/sda1" }, { "onerror", "panic" },
+                { "trans", "unix" } };
         g_autoptr(Policy) policy = load("AllowOptions=*\n");
 
         for (size_t i = 0; i < G_N_ELEMENTS(never); i++)
