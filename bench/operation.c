@@ -161,7 +161,8 @@ static long call_fuse2fs(const Place *place) {
 /* The next one begins when the server and whatever was started with it have ended and were reaped: when
  * nobody but the container's init and we could be sent a signal. */
 static void unmount_fuse(const Place *place) {
-        (void) umount2(place->mount_point, 0);
+        for (unsigned i = 0; i < 2000 && umount2(place->mount_point, 0) < 0 && errno == EBUSY; i++)
+                (void) usleep(500); /* It may still be looked at by who has mounted it. */
         for (unsigned i = 0; i < 20000 && (kill(-1, 0) >= 0 || errno != ESRCH); i++)
                 (void) usleep(500);
 }

@@ -10,5 +10,5 @@
 int confine_worker(size_t memory);
 
 /* For a worker that takes much memory: if that runs out it's this process that goes, not a supervisor or
- * deputyd. Call worker_die_with_parent() afterwards. */
+ * deputyd. Call worker_end_with_parent() afterwards. */
 void confine_offer_to_oom_killer(void);

@@ -144,7 +144,7 @@ __attribute__((noreturn)) static void server_run(
                 const FuseStart *start, int proc_fd, const char *path, char *target) {
         const FuseServer *server = start->server;
         bool options = server->options && *server->options;
-        /* It must not look like an option of the program: the policy has looked at the options. */
+        /* It must not look like an option of the program. */
         g_autofree char *source = *server->source == '-' ? g_strconcat("./", server->source, NULL)
                                                          : g_strdup(server->source);
         char *argv[] = { (char *) fuse_program_name(server), source, target, options ? (char *) "-o" : NULL,

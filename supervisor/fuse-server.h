@@ -21,8 +21,9 @@
  * - To get at a process of ours that is half inside: it isn't dumpable and its memory belongs to our user
  * namespace, so neither ptrace(2) nor its links in /proc open up to root of the container, and it takes over
  * everything of the caller's before the first process becomes visible in the container's pid namespace.
- * - To get out of its seccomp filters, its cgroup or its limits by having a program of its own started: it
- * gets all of them, or isn't started.
+ * - To get out of its seccomp filters, its container's cgroup or its limits by having a program of its own
+ * started: it gets all of them, or isn't started. (Control groups that the container makes for itself don't
+ * hold it: it's put beside the container's init, as a service manager in there would end it with its caller.)
  * - To flood the journal: the server's messages are escaped and limited (fuse-stderr.c). */
 
 #include <stddef.h>

@@ -180,7 +180,7 @@ class Host(Machine):
     def _make_image(self):
         image = self._record / "machines.ext4"
         with open(image, "wb") as f:
-            f.truncate(8 << 30)
+            f.truncate(16 << 30)
         subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", image], check=True, timeout=60)
 
     def _start_nspawn(self):

@@ -35,7 +35,7 @@ def nest(host):
         host, "nest", settings=f"Capability=CAP_NET_ADMIN\n[Files]\nBindReadOnly={CGROUPS}:/host-cgroups\nBind=/srv/bpf:/host-bpf\n")
     host.systemctl("set-property", "--runtime", container.unit, "DeviceAllow=/dev/fuse rwm")
     yield container
-    container.stop()
+    container.remove()
     host.run("umount /srv/bpf")
 
 
@@ -307,7 +307,7 @@ def plain(host):
     """A container whose policy intercepts bpf and lends nothing of it."""
     container = container_with(host, "bpfplain", policy="[Intercept]\nSystemCalls=bpf\n", profile=None)
     yield container
-    container.stop()
+    container.remove()
 
 
 def test_nothing_lent(plain):

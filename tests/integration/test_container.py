@@ -183,7 +183,7 @@ def watched(host):
     container.enable("--profile=docker")
     container.start()
     yield container
-    container.stop()
+    container.remove()
 
 
 def test_refused_call_is_in_the_journal_of_the_unit(watched):

@@ -91,7 +91,7 @@ def fuse(host, disk, images):
     host.write(f"/etc/systemd/system/{container.unit}.d/30-disk.conf", f"[Service]\nDeviceAllow={disk} rw\n")
     install(container, images)
     yield container
-    container.stop()
+    container.remove()
 
 
 @pytest.fixture(autouse=True)

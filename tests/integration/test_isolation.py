@@ -28,7 +28,7 @@ def container_with_fuse(host, name):
 def hanging(host):
     container = container_with_fuse(host, "hanging")
     yield container
-    container.stop()
+    container.remove()
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def other(host):
     container.enable()
     container.start()
     yield container
-    container.stop()
+    container.remove()
 
 
 def test_each_has_its_own_policy(hanging, other):

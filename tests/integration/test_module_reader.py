@@ -15,7 +15,7 @@ def box(host):
     container.enable()
     container.start()
     yield container
-    container.stop()
+    container.remove()
 
 
 def test_reader_has_no_privilege(box, host):

@@ -86,7 +86,7 @@ def block_container(host, disks, name, **kwargs):
 def block(host, disks):
     container = block_container(host, disks, "block")
     yield container
-    container.stop()
+    container.remove()
 
 
 def set_policy(container, disks, **kwargs):
@@ -786,7 +786,7 @@ def faulty(host, disks):
     container = block_container(host, disks, "faulty")
     host.run(f"cp {IMAGES}/ext4 {container.root}/srv/img; chown --reference={container.root}/srv {container.root}/srv/img")
     yield container
-    container.stop()
+    container.remove()
     host.run(f"mv {installed}.good {installed}; rm -f /run/deputyd-fault")
 
 

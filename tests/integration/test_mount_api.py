@@ -173,7 +173,7 @@ class Steps:
 def lent(host, images):
     made = Lent(host, images.numbers())
     yield made
-    made.container.stop()
+    made.container.remove()
 
 
 @pytest.fixture(autouse=True)
@@ -686,7 +686,7 @@ def trixie(host, images, lent):
     container.start()
     container.run("mkdir -p /srv/a /srv/b /srv/c")
     yield container
-    container.stop()
+    container.remove()
 
 
 def calls_of(host, container):

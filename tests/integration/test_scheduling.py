@@ -141,7 +141,7 @@ def lent(host):
     container.enable()
     container.start()
     yield container
-    container.stop()
+    container.remove()
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def modest(host):
     container.enable("--profile=realtime")
     container.start()
     yield container
-    container.stop()
+    container.remove()
 
 
 @pytest.fixture(scope="module")
@@ -458,7 +458,7 @@ def deadline(host):
     container.enable()
     container.start()
     yield container
-    container.stop()
+    container.remove()
 
 
 def test_deadline_is_bounded(deadline):

@@ -18,7 +18,7 @@ def evil(host):
     container.enable("--profile=docker")
     container.start()
     yield container
-    container.stop()
+    container.remove()
 
 
 @pytest.fixture(autouse=True)

@@ -69,7 +69,7 @@ def sized(host, memory):
     host.run(f"echo {LIMIT} >{memory}/memory.limit_in_bytes")
     move_all(host, container, memory)
     yield container
-    container.stop()
+    container.remove()
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def plain(host):
     container.enable("--profile=sysinfo")
     container.start()
     yield container
-    container.stop()
+    container.remove()
 
 
 def skip_without(machine, program):
