@@ -105,20 +105,9 @@ static void module_clear(Policy *policy) {
         g_clear_pointer(&policy->module.parameters, g_ptr_array_unref);
 }
 
-static bool lists_equal(const GPtrArray *a, const GPtrArray *b) {
-        if (a->len != b->len)
-                return false;
-
-        for (guint i = 0; i < a->len; i++)
-                if (strcmp(a->pdata[i], b->pdata[i]) != 0)
-                        return false;
-
-        return true;
-}
-
 static bool module_equal(const Policy *a, const Policy *b) {
-        return lists_equal(a->module.modules, b->module.modules) &&
-               lists_equal(a->module.parameters, b->module.parameters);
+        return policy_strings_equal(a->module.modules, b->module.modules) &&
+               policy_strings_equal(a->module.parameters, b->module.parameters);
 }
 
 extern const PolicySection policy_section_module;

@@ -14,16 +14,6 @@
 
 #define MINUTE UINT64_C(60000000)
 
-/* It would join the next line, see policy_to_text(). */
-static bool ends_in_odd_backslash(const char *word) {
-        size_t n = 0, length = strlen(word);
-
-        while (n < length && word[length - 1 - n] == '\\')
-                n++;
-
-        return n % 2 == 1;
-}
-
 static bool check_type(PolicyLoader *loader, const PolicyKey *key, const char *type) {
         const char *why = mount_type_never_lent(type);
 
@@ -68,7 +58,7 @@ static void parse_allow_source(PolicyLoader *loader, const PolicyKey *key, char 
                 } else if (g_str_has_prefix(word, "/dev/"))
                         device_rules_add_path(loader, key, word, mount->devices);
                 else if ((strchr(word, ':') || g_str_has_prefix(word, "//")) && strlen(word) < PATH_MAX &&
-                                !ends_in_odd_backslash(word)) {
+                                !policy_joins_next_line(word)) {
                         if (policy_record(loader, key, word, NULL))
                                 g_ptr_array_add(mount->names, g_strdup(word));
                 } else {
@@ -90,7 +80,7 @@ static void parse_allow_target(PolicyLoader *loader, const PolicyKey *key, char 
                 g_ptr_array_set_size(globs, 0);
 
         for (char *word; (word = syntax_next_word(&value));)
-                if (word[0] != '/' || strlen(word) >= PATH_MAX || ends_in_odd_backslash(word))
+                if (word[0] != '/' || strlen(word) >= PATH_MAX || policy_joins_next_line(word))
                         policy_warn(loader, key, "write an absolute path, with patterns: /mnt/*",
                                         "\"%s\" is no path", word);
                 else if (policy_record(loader, key, word, NULL))
@@ -104,7 +94,7 @@ static void parse_options(PolicyLoader *loader, const PolicyKey *key, char *valu
                 g_ptr_array_set_size(globs, 0);
 
         for (char *word; (word = syntax_next_word(&value));)
-                if (strchr(word, ',') || strlen(word) > 255 || ends_in_odd_backslash(word))
+                if (strchr(word, ',') || strlen(word) > 255 || policy_joins_next_line(word))
                         policy_warn(loader, key,
                                         "write names and NAME=VALUE with patterns, separated by blanks: "
                                         "\"quota commit=*\"",
@@ -124,7 +114,7 @@ static void parse_fuse(PolicyLoader *loader, const PolicyKey *key, char *value, 
                 char *binary = strchr(word, ':');
                 MountFuse item;
 
-                if (!binary || !binary[1] || strlen(binary) >= PATH_MAX || ends_in_odd_backslash(binary) ||
+                if (!binary || !binary[1] || strlen(binary) >= PATH_MAX || policy_joins_next_line(binary) ||
                                 (binary[1] != '/' && strchr(binary, '/'))) {
                         policy_warn(loader, key, "write TYPE:BINARY, such as ext4:fuse2fs",
                                         "\"%s\" is no redirection", word);
@@ -235,17 +225,6 @@ static void mount_clear(Policy *policy) {
         g_clear_pointer(&mount->fuse, g_array_unref);
 }
 
-static bool strings_equal(const GPtrArray *a, const GPtrArray *b) {
-        if (a->len != b->len)
-                return false;
-
-        for (guint i = 0; i < a->len; i++)
-                if (strcmp(a->pdata[i], b->pdata[i]) != 0)
-                        return false;
-
-        return true;
-}
-
 static bool fuse_equal(const GArray *a, const GArray *b) {
         if (a->len != b->len)
                 return false;
@@ -263,10 +242,11 @@ static bool fuse_equal(const GArray *a, const GArray *b) {
 static bool mount_equal(const Policy *policy_a, const Policy *policy_b) {
         const MountPolicy *a = &policy_a->mount, *b = &policy_b->mount;
 
-        return strings_equal(a->types, b->types) && device_rules_equal(a->devices, b->devices) &&
-               strings_equal(a->names, b->names) && a->no_source == b->no_source && a->loop == b->loop &&
-               strings_equal(a->targets, b->targets) && strings_equal(a->options, b->options) &&
-               strings_equal(a->denied_options, b->denied_options) && a->no_dev == b->no_dev &&
+        return policy_strings_equal(a->types, b->types) && device_rules_equal(a->devices, b->devices) &&
+               policy_strings_equal(a->names, b->names) && a->no_source == b->no_source &&
+               a->loop == b->loop && policy_strings_equal(a->targets, b->targets) &&
+               policy_strings_equal(a->options, b->options) &&
+               policy_strings_equal(a->denied_options, b->denied_options) && a->no_dev == b->no_dev &&
                a->no_suid == b->no_suid && a->no_exec == b->no_exec && a->read_only == b->read_only &&
                a->id_map == b->id_map && fuse_equal(a->fuse, b->fuse) &&
                a->fuse_start_usec == b->fuse_start_usec && a->new_api == b->new_api;

@@ -18,15 +18,6 @@ static bool is_never_lent(const char *name) {
                strcmp(name, "security.capability") == 0;
 }
 
-static bool ends_in_odd_backslash(const char *word) {
-        size_t n = 0, length = strlen(word);
-
-        while (n < length && word[length - 1 - n] == '\\')
-                n++;
-
-        return n % 2 == 1;
-}
-
 static void parse_allow_name(PolicyLoader *loader, const PolicyKey *key, char *value, void *data) {
         GPtrArray *globs = *(GPtrArray **) data;
 
@@ -37,7 +28,7 @@ static void parse_allow_name(PolicyLoader *loader, const PolicyKey *key, char *v
                 if (is_never_lent(word))
                         policy_warn(loader, key, "user.*, system.* and security.capability need no lending",
                                         "\"%s\" is never lent", word);
-                else if (strlen(word) > XATTR_NAME_MAX || ends_in_odd_backslash(word))
+                else if (strlen(word) > XATTR_NAME_MAX || policy_joins_next_line(word))
                         policy_warn(loader, key, "write a name or a pattern such as trusted.overlay.*",
                                         "\"%s\" is no name of an extended attribute", word);
                 else if (policy_record(loader, key, word, NULL))
@@ -59,14 +50,8 @@ static void setxattr_clear(Policy *policy) {
 }
 
 static bool setxattr_equal(const Policy *a, const Policy *b) {
-        if (a->xattr.read_back != b->xattr.read_back || a->xattr.names->len != b->xattr.names->len)
-                return false;
-
-        for (guint i = 0; i < a->xattr.names->len; i++)
-                if (strcmp(g_ptr_array_index(a->xattr.names, i), g_ptr_array_index(b->xattr.names, i)) != 0)
-                        return false;
-
-        return true;
+        return a->xattr.read_back == b->xattr.read_back &&
+               policy_strings_equal(a->xattr.names, b->xattr.names);
 }
 
 extern const PolicySection policy_section_setxattr;

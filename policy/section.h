@@ -89,3 +89,9 @@ int parse_timespan(const char *text, uint64_t *ret_usec);
 
 /* Reads a number that's made of decimal digits only. Return: 0, -EINVAL, or -ERANGE beyond max. */
 int parse_number(const char *text, uint64_t max, uint64_t *ret);
+
+/* Does the word end in a backslash that isn't escaped? It would join the next line, see policy_to_text(). */
+bool policy_joins_next_line(const char *word);
+
+/* Are these the same strings in the same order? */
+bool policy_strings_equal(const GPtrArray *a, const GPtrArray *b);

@@ -244,3 +244,23 @@ void policy_parse_bool(PolicyLoader *loader, const PolicyKey *key, char *value, 
 
         policy_warn(loader, key, "write yes or no", "\"%s\" is neither yes nor no", value);
 }
+
+bool policy_joins_next_line(const char *word) {
+        size_t n = 0, length = strlen(word);
+
+        while (n < length && word[length - 1 - n] == '\\')
+                n++;
+
+        return n % 2 == 1;
+}
+
+bool policy_strings_equal(const GPtrArray *a, const GPtrArray *b) {
+        if (a->len != b->len)
+                return false;
+
+        for (guint i = 0; i < a->len; i++)
+                if (strcmp(a->pdata[i], b->pdata[i]) != 0)
+                        return false;
+
+        return true;
+}
