@@ -34,6 +34,7 @@
 #include "basic/protocol.h"
 #include "filter/architecture.h"
 #include "filter/filter.h"
+#include "tests/unit/filter-machine.h"
 
 #define ALLOW  SECCOMP_RET_ALLOW
 #define NOTIFY SECCOMP_RET_USER_NOTIF
@@ -41,53 +42,6 @@
 #define GARBAGE UINT64_C(0xdeadbeef00000000)
 
 #define ALL_CALLS (CALL_BIT(_CALL_MAX) - 1)
-
-/* A classic BPF machine, as far as the kernel allows it in seccomp programs that load, mask, jump, return.
- * Any other instruction, a jump out of the program or a load outside of seccomp_data fails the test. */
-static uint32_t run(const Filter *filter, const struct seccomp_data *data) {
-        uint32_t a = 0;
-
-        for (size_t pc = 0;; pc++) {
-                const struct sock_filter *insn;
-                bool jump;
-
-                cr_assert_lt(pc, filter->n_insns, "The program runs past its end");
-                insn = filter->insns + pc;
-
-                switch (insn->code) {
-                case BPF_LD | BPF_W | BPF_ABS:
-                        cr_assert_eq(insn->k % 4, 0);
-                        cr_assert_leq(insn->k, sizeof(*data) - 4);
-                        memcpy(&a, (const char *) data + insn->k, 4);
-                        continue;
-                case BPF_ALU | BPF_AND | BPF_K:
-                        a &= insn->k;
-                        continue;
-                case BPF_RET | BPF_K:
-                        return insn->k;
-                case BPF_JMP | BPF_JA:
-                        pc += insn->k;
-                        continue;
-                case BPF_JMP | BPF_JEQ | BPF_K:
-                        jump = a == insn->k;
-                        break;
-                case BPF_JMP | BPF_JGT | BPF_K:
-                        jump = a > insn->k;
-                        break;
-                case BPF_JMP | BPF_JGE | BPF_K:
-                        jump = a >= insn->k;
-                        break;
-                case BPF_JMP | BPF_JSET | BPF_K:
-                        jump = a & insn->k;
-                        break;
-                default:
-                        cr_assert_fail("Unexpected instruction 0x%x at %zu", insn->code, pc);
-                        return 0;
-                }
-
-                pc += jump ? insn->jt : insn->jf;
-        }
-}
 
 static uint32_t verdict_of_five(const Filter *filter, uint32_t arch, uint32_t nr, uint64_t a0, uint64_t a1,
                 uint64_t a2, uint64_t a3, uint64_t a4) {
@@ -97,7 +51,7 @@ static uint32_t verdict_of_five(const Filter *filter, uint32_t arch, uint32_t nr
                 .args = { a0, a1, a2, a3, a4, GARBAGE },
         };
 
-        return run(filter, &data);
+        return filter_machine_run(filter, &data, NULL);
 }
 
 static uint32_t verdict(const Filter *filter, uint32_t arch, uint32_t nr, uint64_t a0, uint64_t a1,
