@@ -66,19 +66,19 @@ static int call_once(const Operation *operation, const Place *place, int expecte
 
 int measure_each(const Operation *operation, const Place *place, int expected, size_t warm_up, size_t n,
                 uint32_t *ret_nsec) {
-        for (size_t i = 0; i < warm_up + n; i++) {
-                uint64_t took;
-                int r;
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < warm_up + n; i++) {
+                uint64_t took = 0;
 
                 r = call_once(operation, place, expected, &took);
-                if (r < 0)
-                        return r;
-
                 if (i >= warm_up)
                         ret_nsec[i - warm_up] = took > UINT32_MAX ? UINT32_MAX : (uint32_t) took;
         }
 
-        return 0;
+        if (operation->finish)
+                operation->finish(place);
+        return r;
 }
 
 typedef struct LoadThread {
@@ -113,6 +113,8 @@ static void *run_load(void *userdata) {
                 now = now_nsec(CLOCK_MONOTONIC);
         } while (now - start < t->duration_nsec);
 
+        if (t->operation->finish)
+                t->operation->finish(t->place);
         t->load.calls_per_second = (double) t->load.calls * 1e9 / (double) (now - start);
         return NULL;
 }

@@ -18,9 +18,10 @@ typedef struct Place {
 
 typedef struct Operation {
         const char *name;
-        long (*call)(const Place *place); /* as a system call does: -1 and errno, or the result */
-        void (*undo)(const Place *place); /* after a success; may be NULL */
-        long result;                      /* what a success returns */
+        long (*call)(const Place *place);   /* as a system call does: -1 and errno, or the result */
+        void (*undo)(const Place *place);   /* after a success; may be NULL */
+        long result;                        /* what a success returns */
+        void (*finish)(const Place *place); /* after the last of many calls; may be NULL */
 } Operation;
 
 /* NULL if there's none of that name. */
