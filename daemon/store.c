@@ -2,9 +2,11 @@
 
 /* PID 1 hands stored descriptors back in any order, with their names in one environment variable of limited
  * length (daemon-limits.h). So names are a letter and a number in hex, "l3f" for a listener and "s3f" for the
- * state of the same target, and the file RUNTIME_DIRECTORY/targets/ID says which target the number stands for
+ * state of the same target, and the link RUNTIME_DIRECTORY/targets/ID says which target the number stands for
  * and what else has to be known of it. PID 1 polls listeners itself and drops those whose last task is gone.
- */
+ *
+ * It leads nowhere: what it says is the text that it would lead to. A file would take a page of memory for
+ * each idle target, as the runtime directory is a tmpfs; a link of up to 127 bytes takes just these. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,9 +23,20 @@
 #include "daemon/store.h"
 #include "daemon/target-supervisor.h"
 
-#define STATE_FILE_SIZE_MAX 65536u
+/* The words of an entry: number, leader, user id, time of its start in µs, calls of the filter as a mask or
+ * "-", unit or "-", and why it's pass-through, which may be several words or none. */
+enum {
+        WORD_NUMBER,
+        WORD_LEADER,
+        WORD_UID,
+        WORD_TIMESTAMP,
+        WORD_CALLS,
+        WORD_UNIT,
+        WORD_REASON,
+        _WORD_MAX,
+};
 
-static char *target_file_path(const Manager *m, const char *id) {
+static char *entry_path(const Manager *m, const char *id) {
         return g_strdup_printf("%s/targets/%s", m->runtime_directory, id);
 }
 
@@ -52,27 +65,20 @@ static void pop(const char *name) {
         (void) sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", name);
 }
 
-int store_write_file(const Target *t) {
-        g_autofree char *path = target_file_path(t->manager, t->id);
-        g_autofree char *calls = call_set_to_string(t->calls);
-        g_autoptr(GString) text = g_string_new("# Private to deputyd.\n");
-        g_autoptr(GError) error = NULL;
+int store_write_entry(const Target *t) {
+        g_autofree char *path = entry_path(t->manager, t->id);
+        g_autofree char *text = NULL;
+        char calls[sizeof(t->calls) * 2 + 1] = "-";
 
-        g_string_append_printf(text, "NUMBER=%x\n", t->store_number);
-        g_string_append_printf(text, "UNIT=%s\n", t->policy->unit);
-        if (t->machine)
-                g_string_append_printf(text, "MACHINE=%s\n", t->machine);
-        g_string_append_printf(text, "LEADER=%i\n", (int) t->leader);
-        g_string_append_printf(text, "UID=%u\n", (unsigned) t->uid);
         if (t->calls_known)
-                g_string_append_printf(text, "CALLS=%s\n", calls);
-        if (t->reason)
-                g_string_append_printf(text, "REASON=%s\n", t->reason);
-        g_string_append_printf(text, "TIMESTAMP=%" G_GUINT64_FORMAT "\n", t->timestamp_usec);
+                snprintf(calls, sizeof(calls), "%" G_GINT64_MODIFIER "x", t->calls);
 
-        if (!g_file_set_contents_full(path, text->str, (gssize) text->len, G_FILE_SET_CONTENTS_CONSISTENT,
-                            0644, &error))
-                return log_warning_errno(EIO, "%s", error->message);
+        text = g_strdup_printf("%x %i %u %" G_GUINT64_FORMAT " %s %s%s%s", t->store_number, (int) t->leader,
+                        (unsigned) t->uid, t->timestamp_usec, calls,
+                        t->policy->unit[0] ? t->policy->unit : "-", t->reason ? " " : "", t->reason ?: "");
+
+        if (symlink(text, path) < 0)
+                return log_warning_errno(errno, "Failed to make %s: %m", path);
 
         return 0;
 }
@@ -89,7 +95,7 @@ int store_push_listener(Target *t) {
                 return r;
         g_hash_table_add(m->store_numbers, GUINT_TO_POINTER((guint) t->store_number));
 
-        r = store_write_file(t);
+        r = store_write_entry(t);
         if (r < 0)
                 return r;
 
@@ -110,7 +116,7 @@ void store_remove(Target *t) {
         if (t->store_number == 0)
                 return;
 
-        path = target_file_path(t->manager, t->id);
+        path = entry_path(t->manager, t->id);
         (void) unlink(path);
 
         snprintf(name, sizeof(name), "l%x", t->store_number);
@@ -189,61 +195,35 @@ static int take_fds(Manager *m, GHashTable *stored) {
         return 0;
 }
 
-typedef struct TargetFile {
+typedef struct Entry {
         unsigned number;
-        char *unit;
-        char *calls;
-        char *reason;
         int leader;
         unsigned uid;
         uint64_t timestamp_usec;
-} TargetFile;
+        bool calls_known;
+        CallSet calls;
+        const char *unit;
+        const char *reason;
+} Entry;
 
-static void target_file_done(TargetFile *file) {
-        g_free(file->unit);
-        g_free(file->calls);
-        g_free(file->reason);
-}
+/* Return: -EBADMSG if it's none of ours. The entry points to the words. */
+static int parse_entry(char **words, Entry *ret) {
+        unsigned n = g_strv_length(words);
 
-static void parse_target_file(char *text, TargetFile *ret) {
-        char *save = NULL;
+        if (n < WORD_REASON)
+                return -EBADMSG;
 
-        for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-                char *value = strchr(line, '=');
-
-                if (!value)
-                        continue;
-                *value++ = 0;
-
-                if (strcmp(line, "NUMBER") == 0)
-                        ret->number = (unsigned) strtoul(value, NULL, 16);
-                else if (strcmp(line, "UNIT") == 0 && !ret->unit)
-                        ret->unit = g_strdup(value);
-                else if (strcmp(line, "LEADER") == 0)
-                        ret->leader = (int) strtol(value, NULL, 10);
-                else if (strcmp(line, "UID") == 0)
-                        ret->uid = (unsigned) strtoul(value, NULL, 10);
-                else if (strcmp(line, "CALLS") == 0 && !ret->calls)
-                        ret->calls = g_strdup(value);
-                else if (strcmp(line, "REASON") == 0 && !ret->reason)
-                        ret->reason = g_strdup(value);
-                else if (strcmp(line, "TIMESTAMP") == 0)
-                        ret->timestamp_usec = g_ascii_strtoull(value, NULL, 10);
-        }
-}
-
-static CallSet parse_calls(const char *names) {
-        g_auto(GStrv) words = g_strsplit(names, " ", -1);
-        CallSet set = 0;
-
-        for (char **word = words; *word; word++) {
-                CallId id = call_from_string(*word);
-
-                if (id >= 0)
-                        set |= CALL_BIT(id);
-        }
-
-        return set;
+        *ret = (Entry){
+                .number = (unsigned) strtoul(words[WORD_NUMBER], NULL, 16),
+                .leader = (int) strtol(words[WORD_LEADER], NULL, 10),
+                .uid = (unsigned) strtoul(words[WORD_UID], NULL, 10),
+                .timestamp_usec = g_ascii_strtoull(words[WORD_TIMESTAMP], NULL, 10),
+                .calls_known = strcmp(words[WORD_CALLS], "-") != 0,
+                .calls = g_ascii_strtoull(words[WORD_CALLS], NULL, 16) & (CALL_BIT(_CALL_MAX) - 1),
+                .unit = strcmp(words[WORD_UNIT], "-") != 0 ? words[WORD_UNIT] : "",
+                .reason = n > WORD_REASON ? words[WORD_REASON] : NULL,
+        };
+        return 0;
 }
 
 static void adopt_state(Target *t, int state_fd) {
@@ -261,13 +241,13 @@ static void adopt_state(Target *t, int state_fd) {
 }
 
 /* Makes the target again that the predecessor had. Takes the descriptors out of "fds" that it uses. */
-static int restore_target(Manager *m, const char *id, const TargetFile *file, StoredFds *fds, Target **ret) {
+static int restore_target(Manager *m, const char *id, const Entry *entry, StoredFds *fds, Target **ret) {
         g_autoptr(UnitPolicy) policy = NULL;
         TargetParameters parameters;
         Target *t;
         int r;
 
-        r = unit_policy_get(m, file->unit ?: "", &policy);
+        r = unit_policy_get(m, entry->unit, &policy);
         if (r < 0)
                 return r;
 
@@ -276,13 +256,13 @@ static int restore_target(Manager *m, const char *id, const TargetFile *file, St
                 .policy = policy,
                 .listener = fds->listener,
                 .leader_pidfd = -1,
-                .leader = file->leader,
-                .uid = file->uid,
+                .leader = entry->leader,
+                .uid = entry->uid,
                 .restored = true,
-                .calls_known = file->calls,
-                .calls = file->calls ? parse_calls(file->calls) : 0,
-                .reason = file->reason,
-                .timestamp_usec = file->timestamp_usec,
+                .calls_known = entry->calls_known,
+                .calls = entry->calls,
+                .reason = entry->reason,
+                .timestamp_usec = entry->timestamp_usec,
         };
 
         r = target_new(m, &parameters, &t);
@@ -290,8 +270,8 @@ static int restore_target(Manager *m, const char *id, const TargetFile *file, St
                 return r;
 
         fds->listener = -1;
-        t->store_number = (uint16_t) file->number;
-        g_hash_table_add(m->store_numbers, GUINT_TO_POINTER(file->number));
+        t->store_number = (uint16_t) entry->number;
+        g_hash_table_add(m->store_numbers, GUINT_TO_POINTER(entry->number));
         if (fds->state >= 0)
                 adopt_state(t, TAKE_FD(fds->state));
         t->announced = true;
@@ -308,28 +288,26 @@ static bool is_target_id(const char *name) {
         return strlen(name) == TARGET_ID_SIZE - 1 && strspn(name, "0123456789abcdef") == TARGET_ID_SIZE - 1;
 }
 
-static int restore_file(Manager *m, const char *id, GHashTable *stored) {
-        g_autofree char *path = target_file_path(m, id), *text = NULL;
-        TargetFile file __attribute__((cleanup(target_file_done))) = {};
-        StoredFds *fds;
+static int restore_entry(Manager *m, const char *id, GHashTable *stored) {
+        g_autofree char *path = entry_path(m, id), *text = NULL;
+        g_auto(GStrv) words = NULL;
+        StoredFds *fds = NULL;
+        Entry entry;
         Target *t;
-        gsize size;
         int r;
 
-        if (!g_file_get_contents(path, &text, &size, NULL) || size > STATE_FILE_SIZE_MAX)
-                return -EIO;
-
-        parse_target_file(text, &file);
-
-        fds = g_hash_table_lookup(stored, GUINT_TO_POINTER(file.number));
+        text = g_file_read_link(path, NULL);
+        words = g_strsplit(text ?: "", " ", _WORD_MAX);
+        if (parse_entry(words, &entry) >= 0)
+                fds = g_hash_table_lookup(stored, GUINT_TO_POINTER(entry.number));
         if (!fds || fds->listener < 0) {
                 (void) unlink(path);
                 return 0;
         }
 
-        r = restore_target(m, id, &file, fds, &t);
+        r = restore_target(m, id, &entry, fds, &t);
         if (r >= 0)
-                g_hash_table_remove(stored, GUINT_TO_POINTER(file.number));
+                g_hash_table_remove(stored, GUINT_TO_POINTER(entry.number));
 
         return r;
 }
@@ -341,22 +319,23 @@ static void restore_unknown(Manager *m, GHashTable *stored) {
 
         g_hash_table_iter_init(&i, stored);
         while (g_hash_table_iter_next(&i, &key, &value)) {
-                TargetFile file = {
+                const Entry entry = {
                         .number = GPOINTER_TO_UINT(key),
-                        .reason = (char *) "The file that said which unit it belongs to is lost",
+                        .unit = "",
+                        .reason = "What said which unit it belongs to is lost",
                 };
                 StoredFds *fds = value;
                 Target *t;
 
                 if (fds->listener < 0) {
-                        g_autofree char *name = g_strdup_printf("s%x", file.number);
+                        g_autofree char *name = g_strdup_printf("s%x", entry.number);
 
                         pop(name);
                         continue;
                 }
 
-                if (restore_target(m, NULL, &file, fds, &t) >= 0)
-                        (void) store_write_file(t);
+                if (restore_target(m, NULL, &entry, fds, &t) >= 0)
+                        (void) store_write_entry(t);
         }
 }
 
@@ -383,10 +362,9 @@ int store_restore(Manager *m) {
 
         for (struct dirent *entry; (entry = readdir(d));)
                 if (is_target_id(entry->d_name)) {
-                        r = restore_file(m, entry->d_name, stored);
+                        r = restore_entry(m, entry->d_name, stored);
                         if (r < 0)
-                                (void) log_warning_errno(r, "Failed to restore target %s from its file: %m",
-                                                entry->d_name);
+                                (void) log_warning_errno(r, "Failed to restore target %s: %m", entry->d_name);
                 }
         (void) closedir(d);
 

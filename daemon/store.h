@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What outlives the daemon: listeners and state memfds in PID 1's descriptor store, and a small file per
- * target in the runtime directory that says what they belong to. */
+/* What outlives the daemon: listeners and state memfds in PID 1's descriptor store, and a link per target in
+ * the runtime directory that says what they belong to. */
 
 #include "daemon/target.h"
 
@@ -12,8 +12,8 @@ int store_push_listener(Target *t);
 /* Keeps the target's state memfd. Return: 0, or a negative errno. */
 int store_push_state(Target *t);
 
-/* Writes the target's file, atomically. Return: 0, or a negative errno. */
-int store_write_file(const Target *t);
+/* Says in the runtime directory what has to be known of the target. Return: 0, or a negative errno. */
+int store_write_entry(const Target *t);
 
 /* Drops all that's kept of the target. */
 void store_remove(Target *t);

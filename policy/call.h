@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* deputyd notes sets of them for its successor, which may be of another version: once released, a number
+ * stays, and new calls come at the end. */
 typedef enum CallId {
         CALL_MKNOD,
         CALL_MKNODAT,

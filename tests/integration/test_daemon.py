@@ -919,6 +919,17 @@ def test_descriptors_without_files_and_files_without_descriptors(daemon, service
     assert daemon.listeners() == 1
     daemon.wait_until(lambda: set(service_manager.work().stored) == {"l1", "s1"}, "the rest to be dropped")
     assert not (daemon.directory / "targets" / "0123456789abcdef").exists()
+    assert not (daemon.directory / "targets" / "fedcba9876543210").exists()
+
+    # Why it's served so is kept, too.
+    entry, = (daemon.directory / "targets").iterdir()
+    reason = "What said which unit it belongs to is lost"
+    assert os.readlink(entry).endswith(f" - {reason}")
+    daemon.kill()
+    service_manager.start_daemon()
+    assert os.readlink(entry).endswith(f" - {reason}")
+    assert child.mknod(tmp_path / "again") == 0
+    assert daemon.listeners() == 1
 
 
 # Figures

@@ -36,6 +36,13 @@ def supervisors(host):
     return len(host.run(["pgrep", "-x", "deputy-supervis"], check=False).stdout.split())
 
 
+def kept_pages(host, pid):
+    """How many descriptors the process has, and the pages of memory that each of those to memory has."""
+    links = host.run(f"readlink /proc/{pid}/fd/*").stdout.splitlines()
+    blocks = host.run(f"stat -L -c %b /proc/{pid}/fd/*").stdout.split()
+    return len(links), [int(b) * 512 // 4096 for link, b in zip(links, blocks, strict=True) if link.startswith("/memfd:")]
+
+
 def test_many_idle_targets(host):
     host.write(f"/etc/deputyd/policy.d/{UNIT}.d/50-test.conf", POLICY)
     host.systemctl("start", "deputyd.service")
@@ -54,16 +61,26 @@ def test_many_idle_targets(host):
 
         each = (memory(host, pid) - before) / TARGETS
         assert each <= 16, f"{each:.1f} KiB for each idle target"
+        entries = host.run("find /run/deputyd/targets -mindepth 1 -printf '%y %b\\n'").stdout.split("\n")[:-1]
+        assert entries == ["l 0"] * (n_before + TARGETS), "what has to be known after a restart takes pages of its own"
 
         host.wait_for(lambda: supervisors(host) == 0, 60, "supervisors to leave")
         ticks = processor_ticks(host, pid)
         time.sleep(5)
         assert processor_ticks(host, pid) - ticks <= 2, "deputyd is busy although nobody calls"
 
-        for target in (0, 1, TARGETS // 2, TARGETS - 1):
+        n_descriptors, pages = kept_pages(host, pid)
+        busy = (0, 1, TARGETS // 2, TARGETS - 1)
+        for target in busy:
             process.stdin.write(f"{target}\n")
             process.stdin.flush()
             assert process.stdout.readline() == "+\n"
+
+        # Idle again, each keeps its counters and the table of calls in flight, in one page.
+        host.wait_for(lambda: supervisors(host) == 0, 60, "supervisors to leave again")
+        n_descriptors_then, pages_then = kept_pages(host, pid)
+        assert n_descriptors_then == n_descriptors + len(busy)
+        assert sorted(pages_then) == sorted(pages + [1] * len(busy))
 
         host.systemctl("restart", "deputyd.service", timeout=120)
         assert len(host.targets()) == n_before + TARGETS
