@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "basic/fd.h"
@@ -14,11 +16,29 @@ static ThreadEntry entries[ENTRIES_MAX];
 static uint64_t entries_clock;
 static int proc_root_fd = -1;
 
+/* The kernel keeps what was looked up in a procfs until the thread is dead or memory is short: 6 KiB for each
+ * that has ever asked. In an instance of our own that's gone when we are. Nobody else sees it, and it has
+ * nothing that the host's hasn't. */
+static int open_own_proc(void) {
+        _cleanup_close_ int context = -1;
+        int fd;
+
+        context = (int) syscall(SYS_fsopen, "proc", FSOPEN_CLOEXEC);
+        if (context < 0 || syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+                return -errno;
+
+        fd = (int) syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC,
+                        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+        return fd < 0 ? -errno : fd;
+}
+
 int thread_entry_setup(void) {
         for (size_t i = 0; i < ENTRIES_MAX; i++)
                 entries[i] = (ThreadEntry){ .directory_fd = -1, .status_fd = -1, .userns_fd = -1 };
 
-        proc_root_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        proc_root_fd = open_own_proc();
+        if (proc_root_fd < 0) /* An unprivileged embedded supervisor may not. */
+                proc_root_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
         return proc_root_fd < 0 ? -errno : 0;
 }
 

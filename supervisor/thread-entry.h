@@ -6,7 +6,7 @@
  *
  * That's safe because a descriptor of such an entry belongs to the thread that it was opened for, and never
  * to one that gets its number later (reading then fails with ESRCH), because everything is read anew at each
- * call, and because entries of the host's procfs keep nothing of the target busy. */
+ * call, and because entries of such a procfs keep nothing of the target busy. */
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,10 +20,11 @@ typedef struct ThreadEntry {
         uint64_t serial; /* differs from that of every other entry that was ever opened */
 } ThreadEntry;
 
-/* Opens /proc. Once, at the start, while the process has the host's root. Return: 0 or a negative errno. */
+/* Opens a procfs of the host's processes: one of our own, or /proc. Once, at the start, while the process has
+ * the host's root. Return: 0 or a negative errno. */
 int thread_entry_setup(void);
 
-/* The directory /proc of the host (O_PATH), kept open since then. */
+/* Its root directory (O_PATH), kept open since then. */
 int thread_entry_proc(void);
 
 /* The kept entries of a thread, opened now if there are none. They stay valid until the next call of this

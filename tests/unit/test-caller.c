@@ -7,15 +7,18 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "supervisor/caller.h"
+#include "supervisor/thread-entry.h"
 #include "tests/unit/blocked-caller.h"
 
 static void setup(void) {
@@ -25,6 +28,19 @@ static void setup(void) {
 }
 
 TestSuite(caller, .init = setup, .timeout = 30);
+
+/* What's looked up in it goes with it; in the host's the kernel would keep it. */
+Test(caller, callers_are_looked_at_through_a_procfs_of_ours) {
+        struct stat own, hosts;
+        struct statfs fs;
+
+        cr_assert_eq(fstatfs(thread_entry_proc(), &fs), 0);
+        cr_expect_eq(fs.f_type, PROC_SUPER_MAGIC);
+
+        cr_assert_eq(fstat(thread_entry_proc(), &own), 0);
+        cr_assert_eq(stat("/proc", &hosts), 0);
+        cr_expect_neq(own.st_dev, hosts.st_dev);
+}
 
 static Caller open_caller(const BlockedCaller *b) {
         Caller c = CALLER_INIT;
