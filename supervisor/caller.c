@@ -16,6 +16,7 @@
 #include "basic/fd.h"
 #include "basic/log.h"
 #include "supervisor/caller.h"
+#include "supervisor/kernel-files.h"
 #include "supervisor/procmap.h"
 #include "supervisor/thread-entry.h"
 #include "supervisor/verdict.h"
@@ -68,30 +69,6 @@ void caller_close(Caller *caller) {
         caller->root_fd = close_fd(caller->root_fd);
         caller->mem_fd = close_fd(caller->mem_fd);
         caller->proc_fd = -1;
-}
-
-static ssize_t read_entry(const Caller *caller, const char *name, char *buffer, size_t size) {
-        _cleanup_close_ int fd = -1;
-        size_t done = 0;
-
-        fd = openat(caller->proc_fd, name, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return gone_or(errno);
-
-        while (done < size - 1) {
-                ssize_t n = read(fd, buffer + done, size - 1 - done);
-
-                if (n < 0)
-                        return gone_or(errno);
-                if (n == 0)
-                        break;
-                done += (size_t) n;
-                if (buffer[done - 1] == '\n' && done < 4096)
-                        break; /* The kernel hands out whole lines and fills a page if there's more. */
-        }
-
-        buffer[done] = 0;
-        return (ssize_t) done;
 }
 
 /* Parses "NUMBER NUMBER ..." of a Groups: line into the group buffer. */
@@ -183,9 +160,9 @@ static int read_id_map(const Caller *caller, const char *name, IdRange **ret, si
         size_t n = 0;
         ssize_t size;
 
-        size = read_entry(caller, name, text, sizeof(text));
+        size = read_kernel_file_at(caller->proc_fd, name, text, sizeof(text));
         if (size < 0)
-                return (int) size;
+                return gone_or((int) -size);
 
         ranges = calloc(USERNS_RANGES_MAX, sizeof(IdRange));
         if (!ranges)
@@ -283,7 +260,7 @@ static int userns_add(Caller *caller, const Userns **ret) {
         return 0;
 }
 
-/* Return: 0; -ESRCH if the entry is a dead thread's; another negative errno. */
+/* The namespaces of a dead thread are EACCES, or not there. Return: 0, or as an EntryFunc. */
 static int userns_get(Caller *caller, const ThreadEntry *entry) {
         unsigned long long inode;
         char link[64];
@@ -312,11 +289,11 @@ static int userns_get(Caller *caller, const ThreadEntry *entry) {
         return r;
 }
 
-/* Return: 0; -ESRCH if the entry is a dead thread's; another negative errno. */
+/* The status of a dead thread is ESRCH. Return: 0, or as an EntryFunc. */
 static int read_status(Caller *caller, const ThreadEntry *entry) {
         static char *status;
         static const size_t status_size = 1024 * 1024; /* A full group list is 700 KiB. */
-        size_t done = 0;
+        ssize_t n;
 
         if (!status) {
                 status = malloc(status_size);
@@ -324,23 +301,19 @@ static int read_status(Caller *caller, const ThreadEntry *entry) {
                         return -ENOMEM;
         }
 
-        for (;;) {
-                ssize_t n = pread(entry->status_fd, status + done, status_size - 1 - done, (off_t) done);
+        n = read_kernel_file_piece(entry->status_fd, status, status_size);
+        if (n < 0)
+                return (int) n;
 
-                if (n < 0)
-                        return -errno;
-                done += (size_t) n;
-                if (n == 0 || (done < 4096 && status[done - 1] == '\n'))
-                        break; /* The kernel hands out whole lines and fills a page if there's more. */
-        }
-
-        status[done] = 0;
         return parse_status(caller, status);
 }
 
-/* Pins the caller by its kept /proc entries and reads them; opens them anew if they turn out to be those of a
- * dead thread that had the same number. */
-static int look_at(Caller *caller, bool with_status) {
+/* Return: 0; -ESRCH or -EACCES if the entry may be a dead thread's; another negative errno. */
+typedef int (*EntryFunc)(Caller *caller, const ThreadEntry *entry);
+
+/* Pins the caller by its kept /proc entries and does this with them; opens them anew if they turn out to be
+ * those of a dead thread that had the same number. */
+static int with_entry(Caller *caller, EntryFunc func, uint64_t *ret_serial) {
         ThreadEntry *entry;
         int r;
 
@@ -350,10 +323,9 @@ static int look_at(Caller *caller, bool with_status) {
                         return r;
 
                 caller->proc_fd = entry->directory_fd;
-                r = caller->userns ? 0 : userns_get(caller, entry);
-                if (r >= 0 && with_status)
-                        r = read_status(caller, entry);
-                /* The status of a dead thread is ESRCH, its namespaces are EACCES. */
+                r = func(caller, entry);
+                if (r >= 0 && ret_serial)
+                        *ret_serial = entry->serial;
                 if (r != -ESRCH && r != -EACCES)
                         return r;
 
@@ -361,21 +333,31 @@ static int look_at(Caller *caller, bool with_status) {
                 caller->proc_fd = -1;
                 caller->userns = NULL;
                 if (attempt > 0)
-                        return r == -ESRCH ? -ENOENT : r;
+                        return gone_or(-r);
         }
 }
 
+static int look_at_userns(Caller *caller, const ThreadEntry *entry) {
+        return caller->userns ? 0 : userns_get(caller, entry);
+}
+
+static int look_at_all(Caller *caller, const ThreadEntry *entry) {
+        int r = look_at_userns(caller, entry);
+
+        return r < 0 ? r : read_status(caller, entry);
+}
+
 int caller_identify(Caller *caller) {
-        return look_at(caller, true);
+        return with_entry(caller, look_at_all, NULL);
 }
 
 bool caller_has_natively(Caller *caller, int capability) {
-        if (!caller->userns && look_at(caller, false) < 0)
+        if (!caller->userns && with_entry(caller, look_at_userns, NULL) < 0)
                 return false;
         if (caller->userns->kind != USERNS_OURS)
                 return false;
 
-        return (caller->tgid > 0 || look_at(caller, true) >= 0) &&
+        return (caller->tgid > 0 || caller_identify(caller) >= 0) &&
                (caller->effective & CAPABILITY_BIT(capability));
 }
 
@@ -601,28 +583,14 @@ int caller_open_memory(Caller *caller) {
         return privilege_raise(0) < 0 ? -EPERM : r;
 }
 
+static int pin_memory(Caller *caller, const ThreadEntry *entry) {
+        int r = caller_open_memory(caller);
+
+        return r == -ENOENT ? -ESRCH : r;
+}
+
 int caller_pin_memory(Caller *caller, uint64_t *ret_thread) {
-        ThreadEntry *entry;
-        int r;
-
-        for (unsigned attempt = 0;; attempt++) {
-                r = thread_entry_get(caller->tid, &entry);
-                if (r < 0)
-                        return r;
-
-                caller->proc_fd = entry->directory_fd;
-                r = caller_open_memory(caller);
-                if (r != -ENOENT || attempt > 0)
-                        break;
-
-                /* A dead thread's that had the same number, or else the caller is dead. */
-                thread_entry_drop(entry);
-                caller->proc_fd = -1;
-        }
-
-        if (r >= 0)
-                *ret_thread = entry->serial;
-        return r;
+        return with_entry(caller, pin_memory, ret_thread);
 }
 
 int caller_write(Caller *caller, uint64_t address, const void *data, size_t size) {

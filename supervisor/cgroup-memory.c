@@ -7,6 +7,7 @@
 
 #include "basic/fd.h"
 #include "supervisor/cgroup-memory.h"
+#include "supervisor/kernel-files.h"
 
 #define STAT_SIZE 16384u
 
@@ -186,7 +187,7 @@ static int open_usage(const MemoryCgroup *m, MemoryUsage *u, size_t level) {
 static const char *read_stat(const MemoryUsage *u) {
         static char text[STAT_SIZE];
 
-        if (u->stat_fd < 0 || cgroup_read_text(u->stat_fd, text, sizeof(text)) < 0)
+        if (u->stat_fd < 0 || read_kernel_file_piece(u->stat_fd, text, sizeof(text)) < 0)
                 text[0] = 0;
         return text;
 }

@@ -11,6 +11,7 @@
 
 #include "basic/fd.h"
 #include "supervisor/cgroup.h"
+#include "supervisor/kernel-files.h"
 
 /* A container that nests deeper, or has more cgroups, is counted only in part. */
 #define COUNT_DEPTH_MAX   64u
@@ -182,31 +183,12 @@ int cgroup_open_file(const CgroupHierarchy *hierarchy, const char *path, size_t 
         return fd < 0 ? -errno : fd;
 }
 
-ssize_t cgroup_read_text(int fd, char *buffer, size_t size) {
-        size_t done = 0;
-
-        while (done < size - 1) {
-                ssize_t n = pread(fd, buffer + done, size - 1 - done, (off_t) done);
-
-                if (n < 0)
-                        return -errno;
-                if (n == 0)
-                        break;
-                done += (size_t) n;
-                if (buffer[done - 1] == '\n' && done < 4096)
-                        break; /* The kernel hands out whole lines and fills a page if there's more. */
-        }
-
-        buffer[done] = 0;
-        return (ssize_t) done;
-}
-
 int cgroup_read_number(int fd, uint64_t *ret) {
         char text[32], *end;
         ssize_t n;
         uint64_t v;
 
-        n = cgroup_read_text(fd, text, sizeof(text));
+        n = read_kernel_file_piece(fd, text, sizeof(text));
         if (n < 0)
                 return (int) n;
 

@@ -52,10 +52,8 @@ const CgroupHierarchy *cgroup_find_unified(
  * negative errno. */
 int cgroup_open_file(const CgroupHierarchy *hierarchy, const char *path, size_t length, const char *file);
 
-/* Reads a kept file from its start. Return: the length of the text, which ends with NUL and is cut off where
- * the buffer ends; or a negative errno, -ENODEV if the cgroup is gone. */
-ssize_t cgroup_read_text(int fd, char *buffer, size_t size);
-/* The same for a file with a single number, or "max" (UINT64_MAX). Return: 0 or a negative errno. */
+/* Reads a kept file with a single number, or "max" (UINT64_MAX). Return: 0; -ENODEV if the cgroup is gone; or
+ * another negative errno. */
 int cgroup_read_number(int fd, uint64_t *ret);
 
 /* The number after the name of a line "NAME NUMBER", as in memory.stat and cpu.stat. Return: 0 or

@@ -14,6 +14,7 @@
 
 #include "basic/fd.h"
 #include "supervisor/container.h"
+#include "supervisor/kernel-files.h"
 
 /* From linux/nsfs.h of 6.11, for older headers: the host's number of a process of that namespace. */
 #define PID_FROM_NAMESPACE_IOCTL _IOR(0xb7, 0x6, int)
@@ -45,7 +46,7 @@ static bool is_first_process(int proc_fd) {
         char text[4096], *p, *end;
 
         fd = openat(proc_fd, "status", O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || cgroup_read_text(fd, text, sizeof(text)) < 0)
+        if (fd < 0 || read_kernel_file_piece(fd, text, sizeof(text)) < 0)
                 return false;
 
         p = strstr(text, "\nNSpid:\t");
@@ -111,7 +112,7 @@ static int read_start_time(int proc_fd, uint64_t *ret_nsec) {
         fd = openat(proc_fd, "stat", O_RDONLY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        n = cgroup_read_text(fd, text, sizeof(text));
+        n = read_kernel_file_piece(fd, text, sizeof(text));
         if (n < 0)
                 return (int) n;
 
@@ -222,7 +223,7 @@ static void open_files(Container *c, const CgroupTree *tree) {
 static uint64_t read_pressure(int fd) {
         char text[256], *p;
 
-        if (fd < 0 || cgroup_read_text(fd, text, sizeof(text)) < 0)
+        if (fd < 0 || read_kernel_file_piece(fd, text, sizeof(text)) < 0)
                 return 0;
 
         p = strstr(text, "total=");
@@ -239,7 +240,7 @@ static int read_cpu_time(const Container *c, uint64_t *ret_nsec) {
         if (c->cpu_is_v1)
                 return cgroup_read_number(c->cpu_fd, ret_nsec);
 
-        n = cgroup_read_text(c->cpu_fd, text, sizeof(text));
+        n = read_kernel_file_piece(c->cpu_fd, text, sizeof(text));
         if (n < 0)
                 return (int) n;
         r = cgroup_parse_field(text, "usage_usec", ret_nsec);
@@ -279,7 +280,7 @@ int container_read(Container *container, const CgroupTree *tree, uint64_t now_ns
         if (container->init_cgroup_fd < 0)
                 return 0;
 
-        n = cgroup_read_text(container->init_cgroup_fd, text, sizeof(text));
+        n = read_kernel_file_piece(container->init_cgroup_fd, text, sizeof(text));
         if (n < 0)
                 return n == -ESRCH ? -ENODEV : (int) n;
 

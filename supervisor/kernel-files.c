@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <linux/magic.h>
 #include <sys/statfs.h>
+#include <unistd.h>
 
+#include "basic/fd.h"
 #include "supervisor/kernel-files.h"
+
+/* Longer texts the kernel may show a page at a time. */
+#define SHOWN_AT_ONCE 4096u
 
 /* Of fs/configfs/mount.c, fs/fuse/control.c, ipc/mqueue.c, net/sunrpc/rpc_pipe.c, fs/nfsd/nfsctl.c and
  * fs/resctrl/internal.h: not in the kernel's headers for programs. */
@@ -31,4 +38,37 @@ bool is_kernel_file(int fd) {
                         return true;
 
         return false;
+}
+
+static ssize_t read_text(int fd, bool one_piece, char *buffer, size_t size) {
+        size_t done = 0;
+
+        while (done < size - 1) {
+                ssize_t n = pread(fd, buffer + done, size - 1 - done, (off_t) done);
+
+                if (n < 0)
+                        return -errno;
+                if (n == 0)
+                        break;
+                done += (size_t) n;
+                if (one_piece && done < SHOWN_AT_ONCE && buffer[done - 1] == '\n')
+                        break;
+        }
+
+        buffer[done] = 0;
+        return (ssize_t) done;
+}
+
+ssize_t read_kernel_file_piece(int fd, char *buffer, size_t size) {
+        return read_text(fd, true, buffer, size);
+}
+
+ssize_t read_kernel_file_at(int directory_fd, const char *name, char *buffer, size_t size) {
+        _cleanup_close_ int fd = -1;
+
+        fd = openat(directory_fd, name, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+
+        return read_text(fd, false, buffer, size);
 }

@@ -15,6 +15,7 @@
 #include "basic/fd.h"
 #include "supervisor/cgroup-memory.h"
 #include "supervisor/container.h"
+#include "supervisor/kernel-files.h"
 #include "supervisor/sysinfo-view.h"
 #include "supervisor/worker.h"
 
@@ -115,25 +116,9 @@ static int look_around(void) {
 
 /* Reads a file of the caller's /proc/TID from its start. What doesn't fit is left out. */
 static int read_entry(const Caller *caller, const char *name, char *buffer, size_t size) {
-        _cleanup_close_ int fd = -1;
-        size_t done = 0;
+        ssize_t n = read_kernel_file_at(caller->proc_fd, name, buffer, size);
 
-        fd = openat(caller->proc_fd, name, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return errno == ESRCH ? -ENOENT : -errno;
-
-        while (done < size - 1) {
-                ssize_t n = read(fd, buffer + done, size - 1 - done);
-
-                if (n < 0)
-                        return errno == ESRCH ? -ENOENT : -errno;
-                if (n == 0)
-                        break;
-                done += (size_t) n;
-        }
-
-        buffer[done] = 0;
-        return 0;
+        return n == -ESRCH ? -ENOENT : n < 0 ? (int) n : 0;
 }
 
 /* Memory */

@@ -13,6 +13,7 @@
 
 #include "basic/fd.h"
 #include "supervisor/container.h"
+#include "supervisor/kernel-files.h"
 #include "supervisor/target-task.h"
 #include "supervisor/thread-entry.h"
 
@@ -54,25 +55,9 @@ static int gone_or(int error) {
 }
 
 static ssize_t read_entry(int proc_fd, const char *name, char *buffer, size_t size) {
-        _cleanup_close_ int fd = -1;
-        size_t done = 0;
+        ssize_t n = read_kernel_file_at(proc_fd, name, buffer, size);
 
-        fd = openat(proc_fd, name, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return gone_or(errno);
-
-        while (done < size - 1) {
-                ssize_t n = read(fd, buffer + done, size - 1 - done);
-
-                if (n < 0)
-                        return gone_or(errno);
-                if (n == 0)
-                        break;
-                done += (size_t) n;
-        }
-
-        buffer[done] = 0;
-        return (ssize_t) done;
+        return n < 0 ? gone_or((int) -n) : n;
 }
 
 static size_t parse_numbers(const char *status, const char *line, pid_t *numbers) {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glib.h>
 #include <linux/capability.h>
 #include <linux/ioprio.h>
@@ -12,8 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "basic/fd.h"
 #include "basic/log.h"
+#include "supervisor/kernel-files.h"
 #include "supervisor/privilege.h"
 #include "supervisor/task-setting.h"
 #include "supervisor/thread-entry.h"
@@ -91,18 +90,13 @@ static bool is_in_force(pid_t tid, const Setting *setting) {
 
 static int parent_of(pid_t tid, pid_t *ret) {
         char name[3 * sizeof(pid_t) + sizeof("/stat")], text[512];
-        _cleanup_close_ int fd = -1;
         const char *p;
         ssize_t n;
 
         snprintf(name, sizeof(name), "%i/stat", (int) tid);
-        fd = openat(thread_entry_proc(), name, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        n = read(fd, text, sizeof(text) - 1);
+        n = read_kernel_file_at(thread_entry_proc(), name, text, sizeof(text));
         if (n < 0)
-                return -errno;
-        text[n] = 0;
+                return (int) n;
 
         p = strrchr(text, ')'); /* ends the name, which may have any characters */
         return p && sscanf(p + 1, " %*c %i", ret) == 1 && *ret > 0 ? 0 : -ESRCH;

@@ -124,7 +124,7 @@ void blocked_caller_start(BlockedCaller *c, const BlockedCallerOptions *options)
 
         if (options->user_namespace) {
                 cr_assert(read(sock[0], &byte, 1) == 1, "the child could not make its user namespace");
-                write_map(c->child, "uid_map", "0 100000 65536");
+                write_map(c->child, "uid_map", options->uid_map ?: "0 100000 65536");
                 write_map(c->child, "gid_map", "0 100000 65536");
                 cr_assert(write(sock[0], "g", 1) == 1);
         }

@@ -18,6 +18,7 @@ typedef struct BlockedCaller {
 typedef struct BlockedCallerOptions {
         bool user_namespace;        /* made by root, maps 0 to 100000, 65536 ids; the child is its root */
         uid_t user_namespace_owner; /* 0, or the user who makes it */
+        const char *uid_map;        /* or these ids */
         bool nested;                /* one more below it */
         bool thread;                /* blocked in a thread that isn't the leader */
         pid_t pid;                  /* with this process id, which must be free; 0: any */

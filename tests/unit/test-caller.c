@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glib.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
@@ -93,6 +94,27 @@ Test(caller, root_of_the_container_may_borrow) {
         cr_expect_not(caller_maps_owner(&c, 99999, 100000));
         cr_expect_not(caller_maps_owner(&c, 100000, 165536));
         cr_expect_not(caller_maps_owner(&c, 0, 0));
+
+        caller_close(&c);
+        blocked_caller_stop(&b);
+}
+
+/* As many ranges as the kernel takes: their text is longer than what it shows at once. */
+Test(caller, ids_of_many_ranges_are_mapped) {
+        g_autoptr(GString) map = g_string_new(NULL);
+        BlockedCaller b;
+
+        for (unsigned i = 0; i < USERNS_RANGES_MAX; i++)
+                g_string_append_printf(map, "%u %u 1\n", i, 2000 + 2 * i);
+
+        blocked_caller_start(&b, &(BlockedCallerOptions){ .user_namespace = true, .uid_map = map->str });
+        Caller c = open_caller(&b);
+
+        cr_expect_eq(c.userns->n_uids, USERNS_RANGES_MAX);
+        for (unsigned i = 0; i < USERNS_RANGES_MAX; i++) {
+                cr_expect(caller_maps_owner(&c, 2000 + 2 * i, 100000), "%u", i);
+                cr_expect_not(caller_maps_owner(&c, 2001 + 2 * i, 100000), "%u", i);
+        }
 
         caller_close(&c);
         blocked_caller_stop(&b);
