@@ -9,10 +9,8 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <linux/bpf.h>
-#include <linux/capability.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,7 +19,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -29,6 +26,7 @@
 #include <unistd.h>
 
 #include "supervisor/bpf/attr.h"
+#include "caller.h"
 
 #define ELEMENTSOF(array) (sizeof(array) / sizeof((array)[0]))
 #define PAGE              4096u
@@ -70,11 +68,6 @@ static void usage(FILE *stream) {
               "  odd                 all kinds of odd attributes, one line each\n"
               "  race-attr N | race-instructions N | race-fd N    change what's loaded while it's loaded\n",
                         stream);
-}
-
-static void die(const char *what) {
-        fprintf(stderr, "bpf-calls: %s: %s\n", what, strerror(errno));
-        exit(125);
 }
 
 static long call_bpf(unsigned command, void *attr, size_t size) {
@@ -788,44 +781,6 @@ static long call_attach_shared(void) {
 /* -- who
  * ----------------------------------------------------------------------------------------------------- */
 
-static void drop(const char *names) {
-        static const struct {
-                const char *name;
-                unsigned capability;
-        } known[] = { { "sys_admin", CAP_SYS_ADMIN }, { "bpf", 39 }, { "net_admin", CAP_NET_ADMIN } };
-        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-        struct __user_cap_data_struct data[2];
-
-        if (syscall(SYS_capget, &header, data) < 0)
-                die("capget");
-        for (size_t i = 0; i < ELEMENTSOF(known); i++)
-                if (strstr(names, known[i].name))
-                        data[known[i].capability / 32].effective &= ~(1u << known[i].capability % 32);
-        if (syscall(SYS_capset, &header, data) < 0)
-                die("capset");
-}
-
-static void write_file(const char *path, const char *text) {
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-        if (fd < 0 || write(fd, text, strlen(text)) < 0)
-                die(path);
-        close(fd);
-}
-
-static void enter_userns(void) {
-        char uid_map[64], gid_map[64];
-
-        snprintf(uid_map, sizeof(uid_map), "0 %u 1", geteuid());
-        snprintf(gid_map, sizeof(gid_map), "0 %u 1", getegid());
-        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-        if (unshare(CLONE_NEWUSER) < 0)
-                die("unshare");
-        write_file("/proc/self/setgroups", "deny");
-        write_file("/proc/self/uid_map", uid_map);
-        write_file("/proc/self/gid_map", gid_map);
-}
-
 /* -- the command line
  * ---------------------------------------------------------------------------------------- */
 
@@ -927,20 +882,7 @@ static void perform(int argc, char **argv) {
 }
 
 static void *perform_all(void *p) {
-        for (char **argv = p; *argv;) {
-                int argc = 0;
-
-                while (argv[argc] && strcmp(argv[argc], ",") != 0)
-                        argc++;
-                if (argc > 0) {
-                        char *end = argv[argc];
-
-                        argv[argc] = NULL;
-                        perform(argc, argv);
-                        argv[argc] = end;
-                }
-                argv += argc + (argv[argc] ? 1 : 0);
-        }
+        for_each_call(p, perform);
         return NULL;
 }
 
@@ -960,10 +902,10 @@ int main(int argc, char *argv[]) {
                                 die("setresuid");
                         break;
                 case DROP:
-                        drop(optarg);
+                        drop_capabilities(optarg);
                         break;
                 case USERNS:
-                        enter_userns();
+                        enter_user_namespace();
                         break;
                 case THREAD:
                         thread = true;

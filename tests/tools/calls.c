@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -19,13 +18,14 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "caller.h"
 
 #ifndef CLONE_NEWTIME
 #        define CLONE_NEWTIME 0x00000080
@@ -66,11 +66,6 @@ static void usage(FILE *stream) {
               "@end:TEXT (ends with the page), @cut:TEXT (no NUL before the end of the page), @size:N (a "
               "value of N bytes).\n",
                         stream);
-}
-
-static void die(const char *what) {
-        fprintf(stderr, "calls: %s: %s\n", what, strerror(errno));
-        exit(125);
 }
 
 /* Memory that ends where a page ends and nothing is mapped behind. */
@@ -375,60 +370,15 @@ static void perform(const Command *c) {
         report(name, r, errno);
 }
 
-/* Calls are separated by a word that is a comma. */
+static void perform_words(int argc, char **argv) {
+        Command c = { .argc = argc, .argv = argv };
+
+        perform(&c);
+}
+
 static void perform_all(char **argv) {
-        while (*argv) {
-                Command c = { .argv = argv };
-
-                while (argv[c.argc] && strcmp(argv[c.argc], ",") != 0)
-                        c.argc++;
-                if (c.argc > 0)
-                        perform(&c);
-                argv += c.argc + (argv[c.argc] ? 1 : 0);
-        }
+        for_each_call(argv, perform_words);
         fflush(stdout);
-}
-
-static void drop(const char *names) {
-        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-        struct __user_cap_data_struct data[2];
-        uint32_t keep0 = UINT32_MAX, keep1 = UINT32_MAX;
-
-        if (strstr(names, "all"))
-                keep0 = keep1 = 0;
-        if (strstr(names, "mknod"))
-                keep0 &= ~(1U << CAP_MKNOD);
-        if (strstr(names, "sys_admin"))
-                keep0 &= ~(1U << CAP_SYS_ADMIN);
-        if (strstr(names, "dac"))
-                keep0 &= ~(1U << CAP_DAC_OVERRIDE | 1U << CAP_DAC_READ_SEARCH | 1U << CAP_FOWNER);
-        if (syscall(SYS_capget, &header, data) < 0)
-                die("capget");
-        data[0].effective &= keep0;
-        data[1].effective &= keep1;
-        if (syscall(SYS_capset, &header, data) < 0)
-                die("capset");
-}
-
-static void write_file(const char *path, const char *text) {
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-        if (fd < 0 || write(fd, text, strlen(text)) < 0)
-                die(path);
-        close(fd);
-}
-
-static void enter_userns(void) {
-        char uid_map[64], gid_map[64];
-
-        snprintf(uid_map, sizeof(uid_map), "0 %u 1", geteuid());
-        snprintf(gid_map, sizeof(gid_map), "0 %u 1", getegid());
-        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* or /proc/self belongs to root after a change of uid */
-        if (unshare(CLONE_NEWUSER) < 0)
-                die("unshare");
-        write_file("/proc/self/setgroups", "deny");
-        write_file("/proc/self/uid_map", uid_map);
-        write_file("/proc/self/gid_map", gid_map);
 }
 
 static void make_timens(void) {
@@ -542,10 +492,10 @@ int main(int argc, char *argv[]) {
                         setfsgid((gid_t) number(optarg));
                         break;
                 case DROP:
-                        drop(optarg);
+                        drop_capabilities(optarg);
                         break;
                 case USERNS:
-                        enter_userns();
+                        enter_user_namespace();
                         break;
                 case TIMENS:
                         make_timens();

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -24,6 +23,8 @@
 #include <sys/wait.h>
 #include <linux/sched.h>
 #include <unistd.h>
+
+#include "caller.h"
 
 #define WORDS_MAX 32
 
@@ -58,11 +59,6 @@ static void usage(FILE *stream) {
               "  setpriority WHICH TASK NICE        ioprio WHICH TASK VALUE\n"
               "  group                              child and other become a process group named child\n",
                         stream);
-}
-
-static void die(const char *what) {
-        fprintf(stderr, "schedule: %s: %s\n", what, strerror(errno));
-        exit(125);
 }
 
 static long number(const char *word) {
@@ -270,22 +266,6 @@ static void perform(int argc, char **argv) {
         fflush(stdout);
 }
 
-static void perform_all(char **argv) {
-        while (*argv) {
-                int n = 0;
-
-                while (argv[n] && strcmp(argv[n], ",") != 0)
-                        n++;
-                if (n > 0) {
-                        char *end = argv[n];
-
-                        perform(n, argv);
-                        argv[n] = end;
-                }
-                argv += n + (argv[n] ? 1 : 0);
-        }
-}
-
 static pid_t sleeper(uid_t uid) {
         pid_t pid;
         int p[2];
@@ -332,17 +312,6 @@ static void start_tasks(bool with_other) {
                 die("pthread_create");
         while (thread_id == 0)
                 usleep(100);
-}
-
-static void drop_nice(void) {
-        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-        struct __user_cap_data_struct data[2];
-
-        if (syscall(SYS_capget, &header, data) < 0)
-                die("capget");
-        data[0].effective &= ~(1U << CAP_SYS_NICE);
-        if (syscall(SYS_capset, &header, data) < 0)
-                die("capset");
 }
 
 static void limit(int resource, const char *word) {
@@ -434,29 +403,8 @@ static int hold(pid_t pid, char **argv) {
         return 0;
 }
 
-static void enter_userns(void) {
-        static const char *const files[] = { "setgroups", "uid_map", "gid_map" };
-        char uids[64], gids[64];
-        const char *const texts[] = { "deny", uids, gids };
-
-        snprintf(uids, sizeof(uids), "0 %u 1", geteuid());
-        snprintf(gids, sizeof(gids), "0 %u 1", getegid());
-        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-        if (unshare(CLONE_NEWUSER) < 0)
-                die("unshare");
-        for (int i = 0; i < 3; i++) {
-                char path[64];
-                FILE *f;
-
-                snprintf(path, sizeof(path), "/proc/self/%s", files[i]);
-                f = fopen(path, "w");
-                if (!f || fputs(texts[i], f) < 0 || fclose(f) != 0)
-                        die(path);
-        }
-}
-
 static void *perform_in_thread(void *p) {
-        perform_all(p);
+        for_each_call(p, perform);
         return NULL;
 }
 
@@ -466,7 +414,8 @@ int main(int argc, char *argv[]) {
                 { "rtprio", required_argument, NULL, 'r' }, { "nice-limit", required_argument, NULL, 'l' },
                 { "inside-thread", no_argument, NULL, 't' }, { "alone", no_argument, NULL, 'x' },
                 { "help", no_argument, NULL, 'h' }, {} };
-        bool userns = false, drop = false, in_thread = false, alone = false;
+        bool userns = false, in_thread = false, alone = false;
+        const char *drop = NULL;
         uid_t uid = 0;
         int c;
 
@@ -476,7 +425,7 @@ int main(int argc, char *argv[]) {
                         uid = (uid_t) number(optarg);
                         break;
                 case 'd':
-                        drop = true;
+                        drop = optarg;
                         break;
                 case 'n':
                         userns = true;
@@ -511,9 +460,9 @@ int main(int argc, char *argv[]) {
                                              setresuid(uid, uid, uid) < 0))
                 die("setresuid");
         if (drop)
-                drop_nice();
-        if (userns) /* only possible without threads */
-                enter_userns();
+                drop_capabilities(drop);
+        if (userns)
+                enter_user_namespace();
 
         if (argv[0] && strncmp(argv[0], "race", 4) == 0 && argv[1] && argv[2] && argv[3])
                 return race(argv[0][4] != 0, (unsigned) number(argv[1]), (int) number(argv[2]),
@@ -526,6 +475,6 @@ int main(int argc, char *argv[]) {
                         die("pthread_create");
                 pthread_join(t, NULL);
         } else
-                perform_all(argv);
+                for_each_call(argv, perform);
         return 0;
 }
