@@ -267,19 +267,25 @@ static char *find_deputy_run(void) {
 static char **nspawn_options_for(const Enabling *e) {
         g_autoptr(Policy) policy = NULL;
         CallSet calls = 0;
+        bool tokens = false;
 
-        if (policy_load_unit(e->unit, NULL, &policy) >= 0)
+        if (policy_load_unit(e->unit, NULL, &policy) >= 0) {
                 calls = policy_intercepted_calls(policy);
+                tokens = policy_allows_bpf_token(policy);
+        }
 
         for (guint i = 0; i < e->links->len; i++) {
                 const DropInLink *link = e->links->pdata[i];
                 g_autoptr(Policy) profile = NULL;
 
-                if (policy_load_files((const char *const[]){ link->target, NULL }, NULL, &profile, NULL) >= 0)
+                if (policy_load_files((const char *const[]){ link->target, NULL }, NULL, &profile, NULL) >=
+                                0) {
                         calls |= policy_intercepted_calls(profile);
+                        tokens |= policy_allows_bpf_token(profile);
+                }
         }
 
-        return nspawn_options(calls);
+        return nspawn_options(calls, tokens);
 }
 
 /* Does this command make a container with a user namespace? Its settings file is named after the machine,

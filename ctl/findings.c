@@ -27,6 +27,29 @@ void findings_add(GPtrArray *findings, int level, const char *where, char *messa
         g_ptr_array_add(findings, finding);
 }
 
+/* What's allowed, and should be known to whoever allows it. */
+static void add_token(GPtrArray *findings, const Policy *policy) {
+        for (guint i = 0; i < policy->assignments->len; i++) {
+                const PolicyAssignment *a = policy->assignments->pdata[i];
+                g_autofree char *where = NULL;
+
+                if (strcmp(a->section, "Bpf") != 0 || strcmp(a->key, "Token") != 0)
+                        continue;
+
+                where = g_strdup_printf("%s:%u", a->file, a->line);
+                findings_add(findings, LOG_INFO, where,
+                                g_strdup("programs that are loaded with a BPF token can read all of the "
+                                         "host's memory"),
+                                g_strdup("only for containers that are trusted with it"));
+                if (!call_set_contains(policy_intercepted_calls(policy), CALL_FSOPEN))
+                        findings_add(findings, LOG_WARNING, where,
+                                        g_strdup("tokens are made of a file system, and mount isn't "
+                                                 "intercepted"),
+                                        g_strdup("[Intercept] SystemCalls=mount bpf"));
+                return;
+        }
+}
+
 void findings_add_policy(GPtrArray *findings, const Policy *policy) {
         for (guint i = 0; i < policy->problems->len; i++) {
                 const PolicyProblem *problem = policy->problems->pdata[i];
@@ -37,6 +60,9 @@ void findings_add_policy(GPtrArray *findings, const Policy *policy) {
                 findings_add(findings, problem->level, where, g_strdup(problem->message),
                                 g_strdup(problem->hint));
         }
+
+        if (!policy->error)
+                add_token(findings, policy);
 }
 
 static const char *level_name(int level) {

@@ -32,9 +32,9 @@ void findings_to_json(const GPtrArray *findings, Json *json, const char *name);
 int findings_worst(const GPtrArray *findings);
 
 /* What nspawn has to be told, so that the calls of these families come as far as to our filter and their
- * callers hold the capabilities that lending asks for: "--capability=…", "--system-call-filter=…". Free with
- * g_strfreev(). */
-char **nspawn_options(CallSet calls);
+ * callers hold the capabilities that lending asks for: "--capability=…", "--system-call-filter=…". "tokens":
+ * the policy lends BPF tokens. Free with g_strfreev(). */
+char **nspawn_options(CallSet calls, bool tokens);
 
 /* Does this command line of nspawn, or the settings file that beats it, give the container a user namespace?
  * Without one, those options would be true privileges of its root: nobody is to be told them then. */

@@ -47,16 +47,18 @@ static const struct {
         CallSet calls;
         const char *capability;
         bool opens_filter; /* nspawn's filter lets the calls through if it's kept */
+        bool for_tokens;   /* the kernel asks for it when a BPF token is made */
 } nspawn_dropped[] = {
-        { CALL_BIT(CALL_INIT_MODULE) | CALL_BIT(CALL_FINIT_MODULE), "CAP_SYS_MODULE", true },
+        { CALL_BIT(CALL_INIT_MODULE) | CALL_BIT(CALL_FINIT_MODULE), "CAP_SYS_MODULE", true, false },
+        { 0, "CAP_BPF", false, true },
 };
 
-char **nspawn_options(CallSet calls) {
+char **nspawn_options(CallSet calls, bool tokens) {
         g_autoptr(GString) names = g_string_new(NULL), capabilities = g_string_new(NULL);
         g_autoptr(GPtrArray) options = g_ptr_array_new();
 
         for (size_t i = 0; i < G_N_ELEMENTS(nspawn_dropped); i++)
-                if (nspawn_dropped[i].calls & calls)
+                if ((nspawn_dropped[i].calls & calls) || (nspawn_dropped[i].for_tokens && tokens))
                         g_string_append_printf(capabilities, "%s%s", capabilities->len > 0 ? "," : "",
                                         nspawn_dropped[i].capability);
         for (size_t i = 0; i < G_N_ELEMENTS(nspawn_denied); i++)
@@ -478,7 +480,7 @@ static bool words_contain(char **words, const char *word) {
 
 /* Which capabilities lending asks for, and the container hasn't? */
 static CallSet check_nspawn_capabilities(GPtrArray *findings, const UnitSettings *settings,
-                const ExecCommand *command, const char *path, const char *text, CallSet calls) {
+                const ExecCommand *command, const char *path, const char *text, CallSet calls, bool tokens) {
         g_auto(GStrv) kept = nspawn_words(command, "--capability");
         g_auto(GStrv) dropped = nspawn_words(command, "--drop-capability");
         g_autofree char *file_kept = settings_file_value(text, "Capability");
@@ -494,7 +496,7 @@ static CallSet check_nspawn_capabilities(GPtrArray *findings, const UnitSettings
                 bool is_kept = words_contain(kept, capability) || words_contain(kept, "all") ||
                                words_contain(kept_in_file, capability) || words_contain(kept_in_file, "all");
 
-                if (!(nspawn_dropped[i].calls & calls))
+                if (!(nspawn_dropped[i].calls & calls) && !(nspawn_dropped[i].for_tokens && tokens))
                         continue;
                 if (is_kept && !is_dropped) {
                         opened |= nspawn_dropped[i].opens_filter ? nspawn_dropped[i].calls : 0;
@@ -531,7 +533,7 @@ static char *nspawn_filter_lacks(char **filter, CallSet calls) {
 }
 
 static void check_nspawn(GPtrArray *findings, const UnitSettings *settings, const ExecCommand *command,
-                CallSet calls) {
+                CallSet calls, bool tokens) {
         g_autofree char *machine = nspawn_machine(command);
         g_autofree char *path = NULL, *text = NULL, *file_users = NULL, *file_filter = NULL, *lacking = NULL;
         g_auto(GStrv) filter = NULL;
@@ -552,7 +554,7 @@ static void check_nspawn(GPtrArray *findings, const UnitSettings *settings, cons
                 findings_add(findings, LOG_INFO, path,
                                 g_strdup("its SystemCallFilter= denies calls, and beats the policy"), NULL);
 
-        calls &= ~check_nspawn_capabilities(findings, settings, command, path, text, calls);
+        calls &= ~check_nspawn_capabilities(findings, settings, command, path, text, calls, tokens);
 
         /* The file's list takes the place of the command line's. */
         filter = file_filter ? g_strsplit_set(file_filter, " \t", -1)
@@ -665,7 +667,7 @@ void findings_add_unit(GPtrArray *findings, const UnitSettings *settings, const 
 
                 if (exec_command_is_program(command, "systemd-nspawn")) {
                         nspawn = true;
-                        check_nspawn(findings, settings, command, calls);
+                        check_nspawn(findings, settings, command, calls, policy_allows_bpf_token(policy));
                 }
         }
 

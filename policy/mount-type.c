@@ -29,7 +29,7 @@ static const struct {
         { "fuseblk", "it takes a descriptor of the caller" },
 
         /* These are the kernel's own controls: whoever has them has the host. */
-        { "bpf", "it gives access to the kernel" },
+        { "bpf", "it gives access to the kernel; [Bpf] Token= lends one to make tokens of" },
         { "configfs", "it configures the kernel" },
         { "debugfs", "it gives access to the kernel" },
         { "devtmpfs", "it has all of the host's devices" },
@@ -100,6 +100,7 @@ static const char *const fat_options[] = { "allow_utime=*", "check=*", "codepage
         "tz=UTC", "uid=*", "umask=*", "uni_xlate", "uni_xlate=*", "usefree", "utf8", "utf8=*", NULL };
 
 static const MountType types[] = {
+        { "bpf", MOUNT_TYPE_NO_SOURCE | MOUNT_TYPE_CALLERS, NULL, STRINGS("gid=*", "mode=*", "uid=*") },
         { "btrfs", 0, "rescue=nologreplay", btrfs_options },
         { "erofs", MOUNT_TYPE_READ_ONLY | MOUNT_TYPE_FILES, NULL,
                         STRINGS("acl", "noacl", "cache_strategy=*", "user_xattr", "nouser_xattr") },

@@ -14,6 +14,7 @@ typedef enum MountTypeFlags {
         MOUNT_TYPE_ERRORS = 1u << 3,    /* the image may ask for a panic at errors; errors=remount-ro wins */
         MOUNT_TYPE_READ_ONLY = 1u << 4, /* can't be written to */
         MOUNT_TYPE_FILES = 1u << 5,     /* takes an image file without a loop device, since 6.12 */
+        MOUNT_TYPE_CALLERS = 1u << 6,   /* made in the caller's user namespace, which it belongs to */
 } MountTypeFlags;
 
 typedef struct MountType {

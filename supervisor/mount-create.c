@@ -18,6 +18,8 @@
 #include "policy/mount-type.h"
 #include "supervisor/fault.h"
 #include "supervisor/loop-device.h"
+#include "supervisor/mount-bpf.h"
+#include "supervisor/mount-create.h"
 #include "supervisor/mount-lock.h"
 #include "supervisor/mount-name.h"
 #include "supervisor/mount-options.h"
@@ -33,12 +35,11 @@
 /* FSCONFIG_CMD_CREATE_EXCL, since 6.6 */
 #define CREATE_EXCLUSIVE 8u
 
-static int configure(int context, unsigned command, const char *key, const char *value) {
+int mount_configure(int context, unsigned command, const char *key, const char *value) {
         return syscall(SYS_fsconfig, context, command, key, value, 0) < 0 ? -errno : 0;
 }
 
-/* Keeps what the kernel says about the failure: what mount(2) would have written to the kernel's log. */
-static void take_message(MountRequest *m, int context) {
+void mount_take_message(MountRequest *m, int context) {
         char text[512];
 
         for (;;) {
@@ -92,7 +93,7 @@ static int set_id(const MountRequest *m, int context, const MountOption *option,
         uint32_t id;
 
         if (idmapped || !in_container(m) || !option->value)
-                return configure(context, FSCONFIG_SET_STRING, option->name, option->value);
+                return mount_configure(context, FSCONFIG_SET_STRING, option->name, option->value);
 
         errno = 0;
         n = strtoul(option->value, &end, 0);
@@ -101,7 +102,7 @@ static int set_id(const MountRequest *m, int context, const MountOption *option,
                 return -EINVAL;
 
         g_snprintf(text, sizeof(text), "%" PRIu32, id);
-        return configure(context, FSCONFIG_SET_STRING, option->name, text);
+        return mount_configure(context, FSCONFIG_SET_STRING, option->name, text);
 }
 
 /* Where a file system belongs to who mounts it, that's the caller. */
@@ -119,7 +120,7 @@ static int set_owner(const MountRequest *m, int context, bool idmapped) {
                         return -EPERM;
 
                 g_snprintf(text, sizeof(text), "%" PRIu32, id);
-                r = configure(context, FSCONFIG_SET_STRING, names[group], text);
+                r = mount_configure(context, FSCONFIG_SET_STRING, names[group], text);
                 if (r < 0)
                         return r;
         }
@@ -153,10 +154,10 @@ static int set_options(const MountRequest *m, int context, const MountType *type
                         r = set_id(m, context, option, idmapped);
                 else if (option->value)
                         r = strlen(option->value) > VALUE_MAX ? -EINVAL
-                                                              : configure(context, FSCONFIG_SET_STRING,
+                                                              : mount_configure(context, FSCONFIG_SET_STRING,
                                                                                 option->name, option->value);
                 else
-                        r = configure(context, FSCONFIG_SET_FLAG, option->name, NULL);
+                        r = mount_configure(context, FSCONFIG_SET_FLAG, option->name, NULL);
                 if (r < 0)
                         return r;
         }
@@ -170,13 +171,13 @@ static int set_own_options(const MountRequest *m, int context, const MountType *
 
         /* Otherwise the image may ask for a panic of the host at the first error. */
         if (type && (type->flags & MOUNT_TYPE_ERRORS) && !mount_options_get(m, "errors"))
-                r = configure(context, FSCONFIG_SET_STRING, "errors", "remount-ro");
+                r = mount_configure(context, FSCONFIG_SET_STRING, "errors", "remount-ro");
 
         /* Read-only means that nothing is written: no journal is replayed either. */
         if (r >= 0 && type && type->replay && (m->sb_flags & MS_RDONLY)) {
                 g_auto(GStrv) words = g_strsplit(type->replay, "=", 2);
 
-                r = configure(context, words[1] ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, words[0],
+                r = mount_configure(context, words[1] ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, words[0],
                                 words[1]);
         }
 
@@ -194,7 +195,7 @@ static bool superblock_is_read_only(const MountRequest *m) {
                (m->kind == MOUNT_SOURCE_IMAGE && type && (type->flags & MOUNT_TYPE_READ_ONLY));
 }
 
-static int set_flags(const MountRequest *m, int context) {
+int mount_set_flags(const MountRequest *m, int context) {
         static const struct {
                 uint64_t flag;
                 const char *name;
@@ -209,7 +210,7 @@ static int set_flags(const MountRequest *m, int context) {
         for (size_t i = 0; i < G_N_ELEMENTS(flags); i++)
                 if ((m->sb_flags & flags[i].flag) ||
                                 (flags[i].flag == MS_RDONLY && superblock_is_read_only(m))) {
-                        int r = configure(context, FSCONFIG_SET_FLAG, flags[i].name, NULL);
+                        int r = mount_configure(context, FSCONFIG_SET_FLAG, flags[i].name, NULL);
 
                         if (r < 0)
                                 return r;
@@ -220,7 +221,7 @@ static int set_flags(const MountRequest *m, int context) {
 
 /* Makes the superblock from what "fd" refers to. Return: 0 or the caller's errno. */
 static int create(const MountRequest *m, int context) {
-        return configure(context, m->exclusive ? CREATE_EXCLUSIVE : FSCONFIG_CMD_CREATE, NULL, NULL);
+        return mount_configure(context, m->exclusive ? CREATE_EXCLUSIVE : FSCONFIG_CMD_CREATE, NULL, NULL);
 }
 
 static int create_from(const MountRequest *m, int context, int fd, bool *ret_internal) {
@@ -233,7 +234,7 @@ static int create_from(const MountRequest *m, int context, int fd, bool *ret_int
                 return r;
         }
 
-        r = configure(context, FSCONFIG_SET_STRING, "source", name);
+        r = mount_configure(context, FSCONFIG_SET_STRING, "source", name);
         if (r >= 0)
                 r = create(m, context);
 
@@ -303,16 +304,22 @@ static int create_superblock(MountRequest *m, int context, bool *ret_internal) {
                 if (m->source && strlen(m->source) > VALUE_MAX)
                         return -EINVAL;
                 if (m->source)
-                        r = configure(context, FSCONFIG_SET_STRING, "source", m->source);
+                        r = mount_configure(context, FSCONFIG_SET_STRING, "source", m->source);
                 return r < 0 ? r : create(m, context);
         }
         }
 }
 
+int mount_of_context(int context) {
+        int fd = (int) syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
+
+        return fd < 0 ? -errno : fd;
+}
+
 static int make_in_namespace(MountRequest *m, bool idmapped, int *ret_fd, bool *ret_internal) {
         const MountType *type = mount_type_find(m->type);
         _cleanup_close_ int context = -1;
-        int fd, r;
+        int r;
 
         context = (int) syscall(SYS_fsopen, m->type, FSOPEN_CLOEXEC);
         if (context < 0) {
@@ -320,11 +327,11 @@ static int make_in_namespace(MountRequest *m, bool idmapped, int *ret_fd, bool *
                 return -errno;
         }
 
-        r = set_flags(m, context);
+        r = mount_set_flags(m, context);
         if (r >= 0)
                 r = set_options(m, context, type, idmapped);
         if (r < 0) {
-                take_message(m, context);
+                mount_take_message(m, context);
                 return r;
         }
 
@@ -334,7 +341,7 @@ static int make_in_namespace(MountRequest *m, bool idmapped, int *ret_fd, bool *
 
         r = set_own_options(m, context, type, idmapped);
         if (r < 0) {
-                take_message(m, context);
+                mount_take_message(m, context);
                 *ret_internal = true;
                 return r;
         }
@@ -342,18 +349,18 @@ static int make_in_namespace(MountRequest *m, bool idmapped, int *ret_fd, bool *
         fault_point("context");
         r = create_superblock(m, context, ret_internal);
         if (r < 0) {
-                take_message(m, context);
+                mount_take_message(m, context);
                 return r;
         }
 
         fault_point("superblock");
-        fd = (int) syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
-        if (fd < 0) {
+        r = mount_of_context(context);
+        if (r < 0) {
                 *ret_internal = true;
-                return -errno;
+                return r;
         }
 
-        *ret_fd = fd;
+        *ret_fd = r;
         return 0;
 }
 
@@ -429,6 +436,14 @@ static int refuse_unmapped(MountRequest *m, bool *ret_internal) {
         return -EOPNOTSUPP;
 }
 
+/* The superblock is of the caller's own user namespace: there's nothing to map, and nothing to keep from it.
+ */
+static bool belongs_to_caller(const MountRequest *m) {
+        const MountType *type = mount_type_find(m->type);
+
+        return type && (type->flags & MOUNT_TYPE_CALLERS);
+}
+
 int mount_request_create(MountRequest *m, int *ret_fd, bool *ret_internal) {
         bool wanted = in_container(m) && m->policy->mount.id_map != MOUNT_ID_MAP_NO,
              required = wanted && m->policy->mount.id_map == MOUNT_ID_MAP_YES;
@@ -440,6 +455,9 @@ int mount_request_create(MountRequest *m, int *ret_fd, bool *ret_internal) {
                 m->sb_flags |= MS_RDONLY;
                 m->attributes |= MOUNT_ATTR_RDONLY;
         }
+
+        if (belongs_to_caller(m))
+                return mount_bpf_create(m, ret_fd, ret_internal);
 
         wanted = wanted && !is_unmappable(m->type);
         if (required && !wanted)
@@ -513,7 +531,7 @@ int mount_request_finish(MountRequest *m, int fd, int *ret_fd) {
         if (attr.attr_set != 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
                 return -errno;
 
-        if (!in_container(m)) {
+        if (!in_container(m) || belongs_to_caller(m)) {
                 int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
                 if (copy < 0)

@@ -12,6 +12,7 @@
 #include "policy/mount-type.h"
 #include "supervisor/attach.h"
 #include "supervisor/kernel-files.h"
+#include "supervisor/mount-bpf.h"
 #include "supervisor/mount-request.h"
 #include "supervisor/mount-source.h"
 
@@ -53,6 +54,25 @@ Reason mount_request_may_borrow(const Policy *policy, Caller *caller, int *ret_n
         return REASON_NONE;
 }
 
+/* Why a bpf file system would be of no use. */
+static const char *why_no_token(const MountRequest *m) {
+        if (strcmp(m->type, "bpf") != 0)
+                return NULL;
+        if (m->caller->userns->kind != USERNS_CONTAINER)
+                return "there are BPF tokens in user namespaces only";
+
+        return mount_bpf_is_supported() ? NULL : "this kernel knows no BPF tokens";
+}
+
+char *mount_request_token_hint(const char *option, const char *value) {
+        BpfDelegated which = bpf_delegated_from_option(option);
+        BpfDelegation d = {};
+
+        return which != _BPF_DELEGATED_INVALID && value && bpf_delegation_add(&d, which, value, NULL) >= 0
+                               ? g_strdup_printf("[Bpf] Token=%s=%s", option, value)
+                               : NULL;
+}
+
 static Reason check_options(MountRequest *m) {
         bool read_only = m->sb_flags & MS_RDONLY;
 
@@ -67,7 +87,9 @@ static Reason check_options(MountRequest *m) {
                 if (policy_allows_mount_option(m->policy, m->type, option->name, option->value))
                         continue;
 
-                if (!mount_option_never_lent(option->name, option->value))
+                if (bpf_delegated_from_option(option->name) != _BPF_DELEGATED_INVALID)
+                        m->hint = mount_request_token_hint(option->name, option->value);
+                else if (!mount_option_never_lent(option->name, option->value))
                         m->hint = g_strdup_printf(
                                         "[Mount] AllowOptions=%s%s", option->name, option->value ? "=*" : "");
                 return REASON_OPTION_NOT_LENT;
@@ -83,6 +105,12 @@ int mount_request_check(MountRequest *m, Reason *ret_reason) {
         if (!policy_allows_mount_type(m->policy, m->type)) {
                 if (mount_type_name_is_valid(m->type) && !mount_type_never_lent(m->type))
                         m->hint = g_strdup_printf("[Mount] AllowType=%s", m->type);
+                *ret_reason = REASON_TYPE_NOT_LENT;
+                return 0;
+        }
+
+        m->message = g_strdup(why_no_token(m));
+        if (m->message) {
                 *ret_reason = REASON_TYPE_NOT_LENT;
                 return 0;
         }

@@ -97,5 +97,9 @@ int mount_request_finish(MountRequest *m, int fd, int *ret_fd);
  * Return: 0, or the errno that the caller would see. */
 int mount_request_attach(MountRequest *m, int fd, int target_fd, int namespace_fd);
 
+/* The policy line that would lend this option of a bpf file system, or NULL if none does. Free with g_free().
+ */
+char *mount_request_token_hint(const char *option, const char *value);
+
 /* Describes what's asked for, for people. Free with g_free(). */
 char *mount_request_describe(const MountRequest *m, const char *target);

@@ -21,6 +21,7 @@ enum {
         BPF_COMMAND_OBJ_GET_INFO_BY_FD = 15,
         BPF_COMMAND_PROG_QUERY = 16,
         BPF_COMMAND_LINK_CREATE = 28,
+        BPF_COMMAND_TOKEN_CREATE = 36,
 };
 
 /* Types of programs, of places to attach them, and of maps. */
@@ -41,6 +42,7 @@ enum {
 #define BPF_ATTACH_REPLACE  (1u << 2)
 #define BPF_QUERY_EFFECTIVE (1u << 0)
 #define BPF_MAP_NO_PREALLOC (1u << 0)
+#define BPF_TOKEN_FD        (1u << 16) /* of loads and maps */
 
 #define BPF_NAME_SIZE    16u
 #define BPF_LICENSE_SIZE 128u
@@ -60,7 +62,8 @@ typedef struct BpfLoad {
         uint32_t attach_type;
         unsigned char btf[68];   /* BTF, functions, lines, relocations, descriptors: nothing that we lend */
         uint32_t log_true_size;  /* told by the kernel since 6.4 */
-        unsigned char later[24]; /* token, signature */
+        uint32_t token;          /* since 6.9, with BPF_TOKEN_FD */
+        unsigned char later[20]; /* signature */
 } BpfLoad;
 
 typedef struct BpfAttach {
@@ -110,7 +113,8 @@ typedef struct BpfMapCreate {
         uint32_t inner_map;
         uint32_t numa_node;
         char name[BPF_NAME_SIZE];
-        uint32_t later[9]; /* interface, BTF, token: nothing that we lend */
+        uint32_t later[8]; /* interface, BTF: nothing that we lend */
+        uint32_t token;
 } BpfMapCreate;
 
 typedef struct BpfInfoByFd {

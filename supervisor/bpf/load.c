@@ -145,7 +145,8 @@ static bool fields_are_lent(const BpfRequest *b) {
                 if (load->later[i] != 0)
                         return false;
 
-        if (load->flags != 0 || load->interface != 0 || load->n_instructions > BPF_INSTRUCTIONS_MAX)
+        if (load->token != 0 || load->flags != 0 || load->interface != 0 ||
+                        load->n_instructions > BPF_INSTRUCTIONS_MAX)
                 return false;
 
         return load->type == BPF_PROGRAM_CGROUP_DEVICE

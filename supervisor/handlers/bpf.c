@@ -196,6 +196,12 @@ static int read_attr(BpfRequest *b) {
         return 0;
 }
 
+/* Does it come with a BPF token, which says what the caller may have of the kernel? */
+static bool has_token(const BpfRequest *b) {
+        return (b->command == BPF_COMMAND_PROG_LOAD && (b->attr.load.flags & BPF_TOKEN_FD)) ||
+               (b->command == BPF_COMMAND_MAP_CREATE && (b->attr.map.flags & BPF_TOKEN_FD));
+}
+
 static Verdict bpf_handle(Request *request, int64_t *ret_result) {
         Caller *caller = &request->caller;
         BpfRequest b = {
@@ -213,6 +219,8 @@ static Verdict bpf_handle(Request *request, int64_t *ret_result) {
                 return VERDICT_CONTINUED;
 
         r = read_attr(&b);
+        if (r >= 0 && has_token(&b)) /* The kernel's to judge. */
+                return VERDICT_CONTINUED;
         if (r == -EOPNOTSUPP) /* A field of days to come. */
                 return bpf_refuse(&b, REASON_PROGRAM_NOT_LENT, NULL, "with unknown attributes");
         if (r == -EFAULT || r == -E2BIG)

@@ -271,6 +271,22 @@ static int read_parameter(Request *request, uint64_t address, char *buffer) {
         return n == -ENAMETOOLONG ? -EINVAL : n < 0 ? (int) n : 0;
 }
 
+static bool is_bpf(const MountParameters *parameters) {
+        return strcmp(parameters->type, "bpf") == 0;
+}
+
+static bool is_delegation(const MountContext *context, const char *key) {
+        return is_bpf(&context->parameters) && bpf_delegated_from_option(key) != _BPF_DELEGATED_INVALID;
+}
+
+static Verdict refuse_delegation(
+                Request *request, const MountContext *context, const char *key, const char *value) {
+        return refuse(request, REASON_OPTION_NOT_LENT,
+                        request_text("%s: %s%s%s", context->parameters.type, key, value ? "=" : "",
+                                        value ?: ""),
+                        mount_request_token_hint(key, value));
+}
+
 static Verdict set_parameter(Request *request, MountContext *context, ConfigRequest *c, int64_t *ret_result) {
         bool has_value = c->command == FSCONFIG_SET_STRING;
         _cleanup_close_ int cwd = -1;
@@ -300,7 +316,12 @@ static Verdict set_parameter(Request *request, MountContext *context, ConfigRequ
 
         if (r >= 0 && (context->state == MOUNT_CONTEXT_CREATED || context->state == MOUNT_CONTEXT_FAILED))
                 r = -EBUSY;
-        if (r >= 0)
+        /* The caller couldn't set this in its context, and needn't: it's for ours. */
+        if (r >= 0 && is_delegation(context, c->key)) {
+                if (!has_value || !policy_allows_mount_option(request->policy, context->parameters.type,
+                                                  c->key, c->value))
+                        return refuse_delegation(request, context, c->key, has_value ? c->value : NULL);
+        } else if (r >= 0)
                 r = mount_as_caller_set(&request->caller, cwd, context->fd, c->command, c->key,
                                 has_value ? c->value : NULL);
         if (r >= 0 && context->state == MOUNT_CONTEXT_OPEN)
@@ -746,9 +767,10 @@ static Verdict mount_setattr_handle(Request *request, int64_t *ret_result) {
                 return VERDICT_CONTINUED;
         if (find_kept(request, caller_fd, &flags, &kept) == 0)
                 return VERDICT_CONTINUED;
-        if (caller_verify(&request->caller) < 0 ||
+        if (caller_verify(&request->caller) < 0 || is_bpf(&kept->parameters) ||
                         (attributes_of(kept->tree_fd) & a.attr_clr & ~ACCESS_TIMES)) {
-                mount_kept_release(kept); /* What's set may be locked, and then it's EPERM. */
+                /* What's set may be locked, and then it's EPERM. Of a bpf file system nothing is. */
+                mount_kept_release(kept);
                 return VERDICT_CONTINUED;
         }
 

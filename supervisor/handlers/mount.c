@@ -79,7 +79,8 @@ static Verdict refuse(MountCall *call, Reason reason) {
                 hint = g_steal_pointer(&m->hint);
                 if (!hint && reason == REASON_USER_NOT_LENT)
                         hint = g_strdup_printf("[Intercept] AllowUsers=%u", (unsigned) request->caller.euid);
-                else if (!hint && reason == REASON_TYPE_NOT_LENT && mount_type_name_is_valid(call->type))
+                else if (!hint && reason == REASON_TYPE_NOT_LENT && mount_type_name_is_valid(call->type) &&
+                                !mount_type_never_lent(call->type))
                         hint = g_strdup_printf("[Mount] AllowType=%s", call->type);
         }
 

@@ -542,6 +542,33 @@ def test_enable_gives_nspawn_what_modules_take(host, service):
     assert host.run(["deputyctl", "verify", "--strict", "--json=short", unit]).json() == []
 
 
+TOKEN = "[Intercept]\nSystemCalls=bpf mount\n[Bpf]\nToken=delegate_cmds=prog_load delegate_progs=xdp delegate_attachs=xdp\n"
+
+
+def test_bpf_tokens(host, service):
+    """What nspawn has to give for them, and what whoever lends them should know."""
+    unit = service("[Service]\nExecStart=systemd-nspawn -U --boot --machine=ctl-x\n")
+    host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", TOKEN)
+    found = host.run(["deputyctl", "verify", unit]).stdout
+    assert "50-site.conf:4: " in found and "can read all of the host's memory" in found
+    assert "the container has no CAP_BPF" in found and "isn't intercepted" not in found
+    host.run(["deputyctl", "enable", unit])
+    assert "deputy-run -- systemd-nspawn --capability=CAP_BPF --system-call-filter=bpf -U " in host.read(drop_in(unit))
+    left = host.run(["deputyctl", "verify", "--json=short", unit]).json()
+    assert [f["level"] for f in left] == ["note"], left
+    host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", TOKEN.replace("bpf mount", "bpf"))
+    assert "tokens are made of a file system, and mount isn't intercepted ([Intercept] SystemCalls=mount bpf)" in host.run(
+        ["deputyctl", "verify", unit]).stdout
+
+
+def test_bpf_alone_takes_no_capability(host, service):
+    unit = service("[Service]\nExecStart=systemd-nspawn -U --boot --machine=ctl-x\n")
+    host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", "[Intercept]\nSystemCalls=bpf\n[Bpf]\nAllowProgram=cgroup-device\n")
+    assert "CAP_BPF" not in host.run(["deputyctl", "verify", unit]).stdout
+    host.run(["deputyctl", "enable", unit])
+    assert "--capability" not in host.read(drop_in(unit))
+
+
 @pytest.mark.parametrize("options, settings", [("", None), ("--private-users=no", None), ("-U --settings=override", "no"), ("-DU /x", None)])
 def test_enable_gives_nothing_to_the_hosts_root(host, service, options, settings):
     """Without a user namespace the capability would be the host's, and the container could load what it likes."""

@@ -41,7 +41,8 @@ def block(guest, disks):
     binds = "\n".join(f"Bind={node}:/dev/disk-{kind}" for kind, node in disks.items())
     container = guest.container("block", settings=f"[Files]\n{binds}\n")
     container.policy(f"[Intercept]\nSystemCalls=mount\nLogRateLimitBurst=0\nCallTimeoutSec=3min\n[Mount]\nAllowType={' '.join(disks)} tmpfs hugetlbfs\n"
-                     f"AllowSource=none {' '.join(disks.values())}\nAllowLoop=yes\n")
+                     f"AllowSource=none {' '.join(disks.values())}\nAllowLoop=yes\n"
+                     "[Bpf]\nToken=delegate_cmds=prog_load delegate_progs=xdp delegate_attachs=xdp\n")
     container.enable()
     container.start()
     container.run("mkdir -p /mnt/m")
@@ -96,3 +97,15 @@ def test_ids_out_of_range(block):
 def test_unlisted(block, guest):
     assert block.run("calls --userns mount /dev/disk-ext4 /mnt/m ext4 1 @null").stdout == "mount -1 EPERM\n"
     assert block.run("calls --drop=sys_admin mount /dev/disk-ext4 /mnt/m ext4 1 @null").stdout == "mount -1 EPERM\n"
+
+
+@pytest.mark.parametrize("option", ["", "-o delegate_cmds=prog_load"])
+def test_bpf_tokens_on_a_kernel_without(block, guest, option):
+    """It would take the options of the file system, and ignore them."""
+    if guest.run("bpf-calls token /nowhere", check=False).stdout.split()[-1] == "EBADF":
+        pytest.skip("this kernel has BPF tokens")
+    result = block.run(f"mount -t bpf {option} bpf /mnt/m", check=False)
+    assert not result.ok and "permission denied" in result.stderr, result
+    assert block.run(f"fsapi open:bpf str:delegate_cmds={'prog_load' if option else 0} create", check=False).stdout.splitlines()[-1] == "create EPERM"
+    assert " /mnt/m " not in block.run("cat /proc/self/mountinfo").stdout
+    assert any("this kernel knows no BPF tokens" in str(e) for e in guest.journal("DEPUTYD_REASON=type-not-lent"))

@@ -31,7 +31,7 @@
 #define ELEMENTSOF(array) (sizeof(array) / sizeof((array)[0]))
 #define PAGE              4096u
 
-static int program = -1, other = -1, cgroup = -1, map = -1;
+static int program = -1, other = -1, cgroup = -1, map = -1, token = -1;
 static char gpl[] = "GPL";
 
 static void usage(FILE *stream) {
@@ -44,8 +44,11 @@ static void usage(FILE *stream) {
               "Commands:\n"
               "  load KIND           a program, which becomes the current one: allow, deny, deny-zero, "
               "constant,\n"
-              "                      call, loop, skb-allow, skb-deny, skb-constant, skb-map, socket\n"
+              "                      call, loop, read-kernel, skb-allow, skb-deny, skb-constant, skb-map, "
+              "socket\n"
               "  map KIND            a map: lpm, lpm6, array, hash, big\n"
+              "  token PATH          of the bpf file system mounted there, for all that's loaded and made "
+              "from here on\n"
               "  pin-map PATH | get-map PATH    in a bpf file system\n"
               "  keep | forget | swap    put the program aside; close it; exchange it with the one aside\n"
               "  cgroup PATH | cgroup-path PATH    open it, the second with O_PATH\n"
@@ -126,6 +129,8 @@ static Kind kinds[] = {
                         { MOV(0, 0), INSN(BPF_STX | BPF_MEM | BPF_W, 10, 0, -4, 0), COPY(2, 10), ADD(2, -4),
                                         INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, 0),
                                         INSN(0, 0, 0, 0, 0), CALL(1), MOV(0, 1), JUMP(0), EXIT } },
+        { "read-kernel", 15, 6, 7,
+                        { COPY(1, 10), ADD(1, -8), MOV(2, 8), MOV(3, 4096), CALL(113), MOV(0, 1), EXIT } },
         { "socket", 1, 0, 2, { MOV(0, 0), EXIT } },
         { "kprobe", 2, 0, 2, { MOV(0, 0), EXIT } },
 };
@@ -146,6 +151,12 @@ static BpfAttr load_attr(Kind *kind) {
         attr.load.n_instructions = (uint32_t) kind->n;
         attr.load.instructions = (uintptr_t) kind->insns;
         attr.load.license = (uintptr_t) gpl;
+        if (token >= 0) {
+                attr.load.flags = BPF_TOKEN_FD;
+                attr.load.token = (uint32_t) token;
+                if (kind->type == BPF_PROGRAM_CGROUP_DEVICE)
+                        attr.load.attach_type = BPF_ATTACH_CGROUP_DEVICE; /* Tokens take no other for it. */
+        }
         for (size_t i = 0; i < kind->n; i++)
                 if (kind->insns[i].code == (BPF_LD | BPF_IMM | BPF_DW))
                         kind->insns[i].imm = map;
@@ -188,8 +199,25 @@ static long make_map(const char *kind) {
         attr.map.value_size = 8;
         attr.map.max_entries = strcmp(kind, "big") == 0 ? 1000000 : 2;
         attr.map.flags = attr.map.type == BPF_MAP_LPM_TRIE ? BPF_MAP_NO_PREALLOC : 0;
+        if (token >= 0) {
+                attr.map.flags |= BPF_TOKEN_FD;
+                attr.map.token = (uint32_t) token;
+        }
         map = (int) call_bpf(BPF_COMMAND_MAP_CREATE, &attr, sizeof(attr));
         return map;
+}
+
+static long make_token(const char *path) {
+        uint32_t attr[2] = { 0, (uint32_t) open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+
+        token = (int) call_bpf(BPF_COMMAND_TOKEN_CREATE, attr, sizeof(attr));
+        if ((int) attr[1] >= 0) {
+                int error = errno;
+
+                close((int) attr[1]);
+                errno = error;
+        }
+        return token;
 }
 
 /* BPF_OBJ_PIN, BPF_OBJ_GET */
@@ -573,7 +601,7 @@ static void odd_fields(void) {
                 snprintf(name, sizeof(name), "btf-%u", i);
                 TRY_LOAD(name, memset(a.load.btf + 4 * i, 1, 4));
         }
-        for (unsigned i = 0; i < 6; i++) {
+        for (unsigned i = 0; i < 5; i++) {
                 char name[32];
 
                 snprintf(name, sizeof(name), "later-%u", i);
@@ -811,6 +839,8 @@ static void perform(int argc, char **argv) {
                 report(name, cgroup = open(first, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         else if (strcmp(name, "cgroup-path") == 0)
                 report(name, cgroup = open(first, O_PATH | O_DIRECTORY | O_CLOEXEC));
+        else if (strcmp(name, "token") == 0)
+                report(name, make_token(first));
         else if (strcmp(name, "mkdir") == 0)
                 report(name, mkdir(first, 0755));
         else if (strcmp(name, "rmdir") == 0)

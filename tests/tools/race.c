@@ -212,6 +212,18 @@ static long call_mount_options(void) {
         return r;
 }
 
+static long call_bpf_options(void) {
+        long r = syscall(SYS_mount, "bpf", "mnt", "bpf", 0, shared);
+        int saved = errno;
+
+        if (r == 0) {
+                n_bad += is_mounted_with(strchr(bad, '=') + 1);
+                umount("mnt");
+        }
+        errno = saved;
+        return r;
+}
+
 /* While the leader (without privilege) is in its call, another thread becomes a privileged program, which
  * takes the leader's id. */
 static void *become_privileged(void *p) {
@@ -280,7 +292,7 @@ int main(int argc, char *argv[]) {
 
         if (argc != 5) {
                 puts("Usage: race memory|name|link|swap|deep|exec|pid|mount-type|mount-source|mount-target|"
-                     "mount-options N GOOD BAD\n"
+                     "mount-options|bpf-options N GOOD BAD\n"
                      "  memory  the path in memory flips between GOOD and BAD (of equal length)\n"
                      "  name    the name of an attribute of ./file flips between GOOD and BAD\n"
                      "  link    ./link flips between the directories GOOD and BAD\n"
@@ -291,6 +303,7 @@ int main(int argc, char *argv[]) {
                      "  pid     uid 1000 makes GOOD, is killed, and its id is reused\n"
                      "  mount-type, mount-options   type or options of a mount of ./dev on ./mnt flip in "
                      "memory\n"
+                     "  bpf-options  the same for a bpf file system, BAD being KEY=WORD\n"
                      "  mount-source, mount-target  ./link, the source or target of a mount, flips");
                 return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 125;
         }
@@ -300,15 +313,17 @@ int main(int argc, char *argv[]) {
         umask(0);
 
         if (strcmp(argv[1], "memory") == 0 || strcmp(argv[1], "name") == 0 ||
-                        strcmp(argv[1], "mount-type") == 0 || strcmp(argv[1], "mount-options") == 0) {
+                        strcmp(argv[1], "mount-type") == 0 || strcmp(argv[1], "mount-options") == 0 ||
+                        strcmp(argv[1], "bpf-options") == 0) {
                 if (strlen(good) != strlen(bad) || strlen(good) >= sizeof(shared))
                         return 125;
                 strcpy(shared, good);
                 run(flip_memory,
-                                strcmp(argv[1], "memory") == 0       ? call_path
-                                : strcmp(argv[1], "name") == 0       ? call_name
-                                : strcmp(argv[1], "mount-type") == 0 ? call_mount_type
-                                                                     : call_mount_options,
+                                strcmp(argv[1], "memory") == 0        ? call_path
+                                : strcmp(argv[1], "name") == 0        ? call_name
+                                : strcmp(argv[1], "mount-type") == 0  ? call_mount_type
+                                : strcmp(argv[1], "bpf-options") == 0 ? call_bpf_options
+                                                                      : call_mount_options,
                                 n);
         } else if (strcmp(argv[1], "link") == 0)
                 run(flip_link, call_link, n);
