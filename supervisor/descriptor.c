@@ -55,15 +55,17 @@ int descriptor_copy(const Caller *caller, int fd, const char *kind) {
         return descriptor_is(copy, kind) ? TAKE_FD(copy) : -EINVAL;
 }
 
-int descriptor_give(const Caller *caller, int fd) {
+int descriptor_give(const Caller *caller, int fd, bool cloexec, int number) {
         struct seccomp_notif_addfd give = {
                 .id = caller->id,
                 .srcfd = (uint32_t) fd,
-                .newfd_flags = O_CLOEXEC,
+                .flags = number >= 0 ? SECCOMP_ADDFD_FLAG_SETFD : 0,
+                .newfd = number >= 0 ? (uint32_t) number : 0,
+                .newfd_flags = cloexec ? O_CLOEXEC : 0,
         };
-        int number = ioctl(caller->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &give);
+        int given = ioctl(caller->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &give);
 
-        return number < 0 ? -errno : number;
+        return given < 0 ? -errno : given;
 }
 
 bool descriptor_is(int fd, const char *kind) {

@@ -16,11 +16,12 @@
  * it (before 6.9); another negative errno. */
 int descriptor_copy(const Caller *caller, int fd, const char *kind);
 
-/* Gives the caller a descriptor of the same object, with O_CLOEXEC. It exists from then on, whatever becomes
- * of the call: the answer is a step of its own. (SECCOMP_ADDFD_FLAG_SEND does both at once, but if we're
- * killed within, the caller may take 0 for its descriptor.) Return: its number there, or the negative errno
- * that the caller would see. */
-int descriptor_give(const Caller *caller, int fd);
+/* Gives the caller a descriptor of the same open file, under a number of the kernel's choice or (not -1) in
+ * place of what has that number. It exists from then on, whatever becomes of the call: the answer is a step
+ * of its own. (SECCOMP_ADDFD_FLAG_SEND does both at once, but if we're killed within, the caller may take 0
+ * for its descriptor.) O_PATH descriptors can't be given. Return: its number there, or the negative errno
+ * that the caller would see; -ENOENT if it's gone. */
+int descriptor_give(const Caller *caller, int fd, bool cloexec, int number);
 
 /* Does "fd" (one of ours) refer to an object of the kernel's of this kind ("bpf-prog")? Costs one
  * readlink(2).

@@ -509,6 +509,6 @@ Verdict bpf_prog_get_fd_by_id(BpfRequest *b, int64_t *ret_result) {
         if (foreign)
                 return bpf_refuse(b, REASON_PROGRAM_NOT_LENT, NULL, "%u, which isn't the container's", id);
 
-        r = fd < 0 ? fd : descriptor_give(&b->request->caller, fd);
+        r = fd < 0 ? fd : descriptor_give(&b->request->caller, fd, true, -1);
         return bpf_answer(b, r, ret_result, "%u", id);
 }

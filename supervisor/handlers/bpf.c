@@ -150,7 +150,7 @@ uint64_t bpf_calls_emulated(const BpfRequest *b) {
 
 int bpf_give(BpfRequest *b, int fd, uint32_t id) {
         request_acting(b->request, SLOT_ACTING, id);
-        return descriptor_give(&b->request->caller, fd);
+        return descriptor_give(&b->request->caller, fd, true, -1);
 }
 
 int bpf_given(BpfRequest *b, const char *field) {
