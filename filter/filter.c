@@ -78,14 +78,15 @@ typedef struct Rule {
                 }                                                                                            \
         }
 
-/* bpf: by command, each rule two of them but the last: MAP_CREATE and PROG_QUERY, PROG_LOAD and
- * PROG_GET_FD_BY_ID, PROG_ATTACH and PROG_DETACH, LINK_CREATE. The upper half of the 32 bits is looked at by
- * the handler: what may come to be said there mustn't be a way around it, as some of these are never left to
- * the kernel. */
+/* bpf: by command, each rule two of them but the last two: MAP_CREATE and PROG_QUERY, PROG_LOAD and
+ * PROG_GET_FD_BY_ID, PROG_ATTACH and PROG_DETACH, MAP_FREEZE, LINK_CREATE. The upper half of the 32 bits is
+ * looked at by the handler: what may come to be said there mustn't be a way around it, as some of these are
+ * never left to the kernel. */
 #define BPF_RULES                                                                                            \
         { CALL_BPF, 1, { TEST_BITS(0, 0xffff & ~16, 0) } },                                                  \
                         { CALL_BPF, 1, { TEST_BITS(0, 0xffff & ~8, 5) } },                                   \
-                        { CALL_BPF, 1, { TEST_BITS(0, 0xffff & ~1, 8) } }, {                                 \
+                        { CALL_BPF, 1, { TEST_BITS(0, 0xffff & ~1, 8) } },                                   \
+                        { CALL_BPF, 1, { TEST_BITS(0, 0xffff, 22) } }, {                                     \
                 CALL_BPF, 1, {                                                                               \
                         TEST_BITS(0, 0xffff, 28)                                                             \
                 }                                                                                            \

@@ -7,8 +7,11 @@
 
 #include "policy/bpf-delegation.h"
 
-#define POLICY_BPF_CGROUP_DEVICE (1u << 0) /* BPF_PROG_TYPE_CGROUP_DEVICE: DeviceAllow=, OCI device rules */
-#define POLICY_BPF_CGROUP_SKB    (1u << 1) /* BPF_PROG_TYPE_CGROUP_SKB and its maps: IPAddressDeny= */
+#define POLICY_BPF_CGROUP_DEVICE        (1u << 0) /* BPF_PROG_TYPE_CGROUP_DEVICE: DeviceAllow=, OCI device rules */
+#define POLICY_BPF_CGROUP_SKB           (1u << 1) /* BPF_PROG_TYPE_CGROUP_SKB and its maps: IPAddressDeny= */
+/* The same type, with other instructions and maps: RestrictNetworkInterfaces= */
+#define POLICY_BPF_CGROUP_SKB_INTERFACE (1u << 2)
+#define POLICY_BPF_CGROUP_SOCK_ADDR     (1u << 3) /* BPF_PROG_TYPE_CGROUP_SOCK_ADDR: SocketBindDeny= */
 
 typedef struct BpfPolicy {
         unsigned programs;     /* POLICY_BPF_* */

@@ -14,6 +14,8 @@ static const struct {
 } programs[] = {
         { "cgroup-device", POLICY_BPF_CGROUP_DEVICE },
         { "cgroup-skb", POLICY_BPF_CGROUP_SKB },
+        { "cgroup-skb-interface", POLICY_BPF_CGROUP_SKB_INTERFACE },
+        { "cgroup-sock-addr", POLICY_BPF_CGROUP_SOCK_ADDR },
 };
 
 static void parse_allow_program(PolicyLoader *loader, const PolicyKey *key, char *value, void *data) {
@@ -29,7 +31,9 @@ static void parse_allow_program(PolicyLoader *loader, const PolicyKey *key, char
                         i++;
 
                 if (i == G_N_ELEMENTS(programs))
-                        policy_warn(loader, key, "write cgroup-device or cgroup-skb",
+                        policy_warn(loader, key,
+                                        "write cgroup-device, cgroup-skb, cgroup-skb-interface or "
+                                        "cgroup-sock-addr",
                                         "\"%s\" is no type of BPF program that can be lent", word);
                 else if (policy_record(loader, key, word, NULL))
                         *set |= programs[i].program;

@@ -93,6 +93,13 @@ static bool info_says(int directory, const char *name, const char *line) {
         return strstr(text, line);
 }
 
+bool descriptor_says(int fd, const char *field, unsigned number) {
+        g_autofree char *line = g_strdup_printf("\n%s:\t%u\n", field, number),
+                        *path = g_strdup_printf("/proc/self/fdinfo/%i", fd);
+
+        return info_says(AT_FDCWD, path, line);
+}
+
 int descriptor_find(const Caller *caller, const char *field, unsigned number) {
         g_autofree char *line = g_strdup_printf("\n%s:\t%u\n", field, number);
         int fd, r = -EBADF;

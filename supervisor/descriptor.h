@@ -28,6 +28,9 @@ int descriptor_give(const Caller *caller, int fd, bool cloexec, int number);
  */
 bool descriptor_is(int fd, const char *kind);
 
+/* Does the fdinfo of "fd" (one of ours) say "FIELD:\tNUMBER"? */
+bool descriptor_says(int fd, const char *field, unsigned number);
+
 /* Looks for a descriptor of the caller whose fdinfo says "FIELD:\tNUMBER" (field "prog_id"). Slow; for a
  * successor that looks for its predecessor's work. Return: its number there, or a negative errno. */
 int descriptor_find(const Caller *caller, const char *field, unsigned number);

@@ -20,19 +20,26 @@ enum {
         BPF_COMMAND_MAP_GET_FD_BY_ID = 14,
         BPF_COMMAND_OBJ_GET_INFO_BY_FD = 15,
         BPF_COMMAND_PROG_QUERY = 16,
+        BPF_COMMAND_MAP_FREEZE = 22,
         BPF_COMMAND_LINK_CREATE = 28,
         BPF_COMMAND_TOKEN_CREATE = 36,
 };
 
 /* Types of programs, of places to attach them, and of maps. */
 enum {
+        BPF_PROGRAM_SOCKET_FILTER = 1,
         BPF_PROGRAM_CGROUP_SKB = 8,
         BPF_PROGRAM_CGROUP_DEVICE = 15,
+        BPF_PROGRAM_CGROUP_SOCK_ADDR = 18,
 
         BPF_ATTACH_CGROUP_INET_INGRESS = 0,
         BPF_ATTACH_CGROUP_INET_EGRESS = 1,
         BPF_ATTACH_CGROUP_DEVICE = 6,
+        BPF_ATTACH_CGROUP_INET4_BIND = 8,
+        BPF_ATTACH_CGROUP_INET6_BIND = 9,
+        BPF_ATTACH_CGROUP_INET4_CONNECT = 10,
 
+        BPF_MAP_HASH = 1,
         BPF_MAP_ARRAY = 2,
         BPF_MAP_LPM_TRIE = 11,
 };
@@ -42,6 +49,7 @@ enum {
 #define BPF_ATTACH_REPLACE  (1u << 2)
 #define BPF_QUERY_EFFECTIVE (1u << 0)
 #define BPF_MAP_NO_PREALLOC (1u << 0)
+#define BPF_MAP_READ_ONLY   (1u << 7)  /* for programs: BPF_F_RDONLY_PROG */
 #define BPF_TOKEN_FD        (1u << 16) /* of loads and maps */
 
 #define BPF_NAME_SIZE    16u
@@ -117,6 +125,10 @@ typedef struct BpfMapCreate {
         uint32_t token;
 } BpfMapCreate;
 
+typedef struct BpfMapFreeze {
+        uint32_t fd;
+} BpfMapFreeze;
+
 typedef struct BpfInfoByFd {
         uint32_t fd;
         uint32_t size;
@@ -134,6 +146,7 @@ typedef union BpfAttr {
         BpfById by_id;
         BpfLinkCreate link;
         BpfMapCreate map;
+        BpfMapFreeze freeze;
         BpfInfoByFd info;
 } BpfAttr;
 

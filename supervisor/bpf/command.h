@@ -22,6 +22,7 @@ typedef Verdict (*BpfCommandFunc)(BpfRequest *b, int64_t *ret_result);
 
 Verdict bpf_prog_load(BpfRequest *b, int64_t *ret_result);
 Verdict bpf_map_create(BpfRequest *b, int64_t *ret_result);
+Verdict bpf_map_freeze(BpfRequest *b, int64_t *ret_result);
 Verdict bpf_prog_attach(BpfRequest *b, int64_t *ret_result);
 Verdict bpf_prog_detach(BpfRequest *b, int64_t *ret_result);
 Verdict bpf_link_create(BpfRequest *b, int64_t *ret_result);
@@ -31,6 +32,7 @@ Verdict bpf_prog_get_fd_by_id(BpfRequest *b, int64_t *ret_result);
 /* Does the policy lend this program, or maps at all? (To whom is another question.) */
 bool bpf_prog_is_lent(const BpfRequest *b);
 bool bpf_map_is_lent(const BpfRequest *b);
+bool bpf_map_freeze_is_lent(const BpfRequest *b);
 
 /* Refuses, and says what was asked ("format", NULL for just the command) and by which policy line it could be
  * had
@@ -45,13 +47,12 @@ __attribute__((format(printf, 4, 5))) Verdict bpf_answer(
 /* May the caller borrow "capability", for which the kernel also takes CAP_SYS_ADMIN? */
 Reason bpf_may_borrow(const BpfRequest *b, int capability);
 
+/* Are programs lent that are attached there, and to this caller? *ret_hint is the policy's line for it, or
+ * NULL. */
+Reason bpf_may_act(const BpfRequest *b, uint32_t attach_type, const char **ret_hint);
+
 /* Is all of the attributes zero from this byte on? */
 bool bpf_rest_is_zero(const BpfRequest *b, size_t from);
-
-/* The policy's word (POLICY_BPF_*) for a place to attach programs; 0 for one that's never lent. */
-unsigned bpf_attach_type_policy(uint32_t attach_type);
-/* "AllowProgram=" line for it, or NULL. */
-const char *bpf_hint(unsigned program);
 
 /* How many calls supervisors of the target have emulated. */
 uint64_t bpf_calls_emulated(const BpfRequest *b);

@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One pass from the first instruction to the last, as there are forward jumps only. Beside the form of each
+/* The sets that a program is written in by hand, or put together by another one (for those that a compiler
+ * makes see compiled-check.c).
+ *
+ * One pass from the first instruction to the last, as there are forward jumps only. Beside the form of each
  * instruction, one thing is followed on the way: which registers may hold the pointer to the context, and
  * which may hold something else. Such a pointer may be copied, loaded from, and passed to a helper, and
  * nothing else: no arithmetic, no comparison, no store, no return value. */
 
 #include <errno.h>
+#include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
+#include "supervisor/bpf/compiled-check.h"
 #include "supervisor/bpf/instruction-check.h"
-
-#define STACK_SIZE 512
-
-/* Helpers, by their number. */
-#define HELPER_MAP_LOOKUP_ELEM 1
-#define HELPER_SKB_LOAD_BYTES  26
-
-#define FRAME_POINTER 10
-#define N_REGISTERS   10 /* that can be written */
+#include "supervisor/bpf/instruction-form.h"
 
 /* Not in all versions of the header. */
 #define MODE_ATOMIC 0xc0
@@ -62,26 +60,13 @@ static void copy(State *s, unsigned to, unsigned from) {
         s->other = (uint16_t) ((s->other & ~bit) | (s->other & (1u << from) ? bit : 0));
 }
 
-static unsigned size_of(uint8_t code) {
-        switch (BPF_SIZE(code)) {
-        case BPF_B:
-                return 1;
-        case BPF_H:
-                return 2;
-        case BPF_W:
-                return 4;
-        default:
-                return 8;
-        }
-}
-
 /* A register that may be read: the frame pointer only where there's a use for the stack. */
 static bool is_source(const Check *c, unsigned reg) {
         return reg < N_REGISTERS || (reg == FRAME_POINTER && c->set == INSTRUCTIONS_SKB);
 }
 
 static bool check_load(const Check *c, const struct bpf_insn *insn, State *s) {
-        unsigned size = size_of(insn->code);
+        unsigned size = instruction_size(insn);
 
         if (c->set == INSTRUCTIONS_CONSTANT || BPF_MODE(insn->code) != BPF_MEM || insn->imm != 0 ||
                         insn->dst_reg >= N_REGISTERS || insn->src_reg >= N_REGISTERS)
@@ -103,11 +88,11 @@ static bool check_load(const Check *c, const struct bpf_insn *insn, State *s) {
 }
 
 static bool check_arithmetic(const Check *c, const struct bpf_insn *insn, State *s) {
-        bool wide = BPF_CLASS(insn->code) == BPF_ALU64, by_register = BPF_SRC(insn->code) == BPF_X;
+        bool wide = BPF_CLASS(insn->code) == BPF_ALU64, by_register = instruction_is_by_register(insn);
 
-        if (insn->off != 0 || insn->dst_reg >= N_REGISTERS)
+        if (insn->off != 0 || insn->dst_reg >= N_REGISTERS || !instruction_has_one_operand(insn))
                 return false;
-        if (by_register ? insn->imm != 0 || !is_source(c, insn->src_reg) : insn->src_reg != 0)
+        if (by_register && !is_source(c, insn->src_reg))
                 return false;
 
         switch (BPF_OP(insn->code)) {
@@ -157,14 +142,13 @@ static bool check_store(const Check *c, const struct bpf_insn *insn, const State
                 return false;
 
         if (by_register && BPF_MODE(insn->code) == MODE_ATOMIC) /* imm 0 is "add" */
-                return size_of(insn->code) == 8 && insn->imm == 0 && insn->off == 0;
+                return instruction_size(insn) == 8 && insn->imm == 0 && insn->off == 0;
 
         return BPF_MODE(insn->code) == BPF_MEM && (!by_register || insn->imm == 0);
 }
 
 static bool check_call(const Check *c, const struct bpf_insn *insn, State *s) {
-        if (c->set != INSTRUCTIONS_SKB || insn->code != (BPF_JMP | BPF_CALL) || insn->dst_reg != 0 ||
-                        insn->src_reg != 0 || insn->off != 0)
+        if (c->set != INSTRUCTIONS_SKB || !instruction_is_helper_call(insn))
                 return false;
         if (insn->imm != HELPER_MAP_LOOKUP_ELEM && insn->imm != HELPER_SKB_LOAD_BYTES)
                 return false;
@@ -177,13 +161,11 @@ static bool check_call(const Check *c, const struct bpf_insn *insn, State *s) {
 /* Return: false if it isn't allowed. *ret_next: execution may go on behind it. */
 static bool check_jump(Check *c, size_t i, State *s, bool *ret_next) {
         const struct bpf_insn *insn = c->insns + i;
-        bool by_register = BPF_SRC(insn->code) == BPF_X;
         size_t target;
 
-        if (insn->code == (BPF_JMP | BPF_EXIT)) {
+        if (instruction_is_exit(insn)) {
                 *ret_next = false;
-                return insn->dst_reg == 0 && insn->src_reg == 0 && insn->off == 0 && insn->imm == 0 &&
-                       !may_be_context(s, 0);
+                return !may_be_context(s, 0);
         }
         if (BPF_OP(insn->code) == BPF_CALL)
                 return check_call(c, insn, s);
@@ -196,8 +178,7 @@ static bool check_jump(Check *c, size_t i, State *s, bool *ret_next) {
 
         switch (BPF_OP(insn->code)) {
         case BPF_JA:
-                if (insn->code != (BPF_JMP | BPF_JA) || insn->dst_reg != 0 || insn->src_reg != 0 ||
-                                insn->imm != 0)
+                if (!instruction_is_goto(insn))
                         return false;
                 *ret_next = false;
                 break;
@@ -212,11 +193,11 @@ static bool check_jump(Check *c, size_t i, State *s, bool *ret_next) {
         case BPF_JLE:
         case BPF_JSLT:
         case BPF_JSLE:
-                if (insn->dst_reg >= N_REGISTERS || may_be_context(s, insn->dst_reg))
+                if (insn->dst_reg >= N_REGISTERS || may_be_context(s, insn->dst_reg) ||
+                                !instruction_has_one_operand(insn))
                         return false;
-                if (by_register ? insn->src_reg >= N_REGISTERS || may_be_context(s, insn->src_reg) ||
-                                                                insn->imm != 0
-                                : insn->src_reg != 0)
+                if (instruction_is_by_register(insn) &&
+                                (insn->src_reg >= N_REGISTERS || may_be_context(s, insn->src_reg)))
                         return false;
                 break;
         default:
@@ -232,11 +213,10 @@ static bool check_jump(Check *c, size_t i, State *s, bool *ret_next) {
 static bool check_map(const Check *c, size_t i, State *s) {
         const struct bpf_insn *insn = c->insns + i, *second = insn + 1;
 
-        if (c->set != INSTRUCTIONS_SKB || insn->code != (BPF_LD | BPF_IMM | BPF_DW) || i + 1 >= c->n ||
-                        insn->src_reg != BPF_PSEUDO_MAP_FD || insn->dst_reg >= N_REGISTERS || insn->off != 0)
+        if (c->set != INSTRUCTIONS_SKB || !instruction_is_wide(insn) || insn->src_reg != BPF_PSEUDO_MAP_FD ||
+                        i + 1 >= c->n)
                 return false;
-        if (second->code != 0 || second->dst_reg != 0 || second->src_reg != 0 || second->off != 0 ||
-                        second->imm != 0 || c->states[i + 1].reached)
+        if (!instruction_is_second_half(second) || second->imm != 0 || c->states[i + 1].reached)
                 return false;
 
         set_other(s, insn->dst_reg);
@@ -277,15 +257,9 @@ static size_t check_one(Check *c, size_t i) {
         return width;
 }
 
-int instruction_check(InstructionSet set, const struct bpf_insn *insns, size_t n, size_t *ret_index) {
+static int simple_check(InstructionSet set, const struct bpf_insn *insns, size_t n, size_t *ret_index) {
         static State states[BPF_INSTRUCTIONS_MAX];
         Check c = { .set = set, .insns = insns, .n = n, .states = states };
-
-        if (n == 0 || n > BPF_INSTRUCTIONS_MAX) {
-                if (ret_index)
-                        *ret_index = n;
-                return -EPERM;
-        }
 
         for (size_t i = 0; i < n; i++)
                 states[i] = (State){};
@@ -296,11 +270,50 @@ int instruction_check(InstructionSet set, const struct bpf_insn *insns, size_t n
         for (size_t i = 0, width; i < n; i += width) {
                 width = check_one(&c, i);
                 if (width == 0) {
-                        if (ret_index)
-                                *ret_index = i;
+                        *ret_index = i;
                         return -EPERM;
                 }
         }
 
         return 0;
+}
+
+/* The very program by which a library asks whether the kernel lets programs have global data: it writes a
+ * number into a map's only value. */
+static int probe_check(const struct bpf_insn *insns, size_t n, size_t *ret_index) {
+        static const struct bpf_insn probe[] = {
+                { .code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_VALUE },
+                { .imm = 16 },
+                { .code = BPF_ST | BPF_MEM | BPF_DW, .dst_reg = 1, .imm = 42 },
+                { .code = BPF_ALU64 | BPF_MOV | BPF_K },
+                { .code = BPF_JMP | BPF_EXIT },
+        };
+
+        for (size_t i = 0; i < n; i++) {
+                struct bpf_insn insn = insns[i];
+
+                if (i == 0)
+                        insn.imm = 0; /* the map's descriptor */
+                if (i >= G_N_ELEMENTS(probe) || memcmp(&insn, probe + i, sizeof(insn)) != 0) {
+                        *ret_index = i;
+                        return -EPERM;
+                }
+        }
+
+        *ret_index = n;
+        return n == G_N_ELEMENTS(probe) ? 0 : -EPERM;
+}
+
+int instruction_check(InstructionSet set, const struct bpf_insn *insns, size_t n, size_t *ret_index) {
+        size_t index = n;
+        int r = -EPERM;
+
+        if (n > 0 && n <= BPF_INSTRUCTIONS_MAX)
+                r = set == INSTRUCTIONS_PROBE ? probe_check(insns, n, &index)
+                    : set == INSTRUCTIONS_INTERFACE || set == INSTRUCTIONS_SOCK_ADDR
+                                    ? compiled_check(set, insns, n, &index)
+                                    : simple_check(set, insns, n, &index);
+        if (r < 0 && ret_index)
+                *ret_index = index;
+        return r;
 }

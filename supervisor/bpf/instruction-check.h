@@ -16,11 +16,17 @@
 /* Maps that one program may name. */
 #define BPF_PROGRAM_MAPS_MAX 16u
 
+/* Nor are there maps with larger values. */
+#define BPF_MAP_VALUE_SIZE_MAX 64
+
 typedef enum InstructionSet {
-        INSTRUCTIONS_CONSTANT, /* numbers and forward jumps: what's loaded to find out what the kernel knows
-                                */
-        INSTRUCTIONS_DEVICE,   /* and loads from the context, which is all that the rules of devices need */
-        INSTRUCTIONS_SKB,      /* and the stack, maps, and two helpers, to look up a packet's address */
+        INSTRUCTIONS_CONSTANT,  /* numbers and forward jumps: what's loaded to find out what the kernel knows
+                                 */
+        INSTRUCTIONS_DEVICE,    /* and loads from the context, which is all that the rules of devices need */
+        INSTRUCTIONS_SKB,       /* and the stack, maps, and two helpers, to look up a packet's address */
+        INSTRUCTIONS_PROBE,     /* one certain program of four instructions, of a library that looks around */
+        INSTRUCTIONS_INTERFACE, /* a packet's interface is looked up; see compiled-check.h */
+        INSTRUCTIONS_SOCK_ADDR, /* an address to bind to is compared with a list, in a loop; likewise */
         _INSTRUCTION_SET_MAX,
 } InstructionSet;
 

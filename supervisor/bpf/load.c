@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* BPF_PROG_LOAD and BPF_MAP_CREATE. */
+/* BPF_PROG_LOAD. */
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,7 @@
 #include "supervisor/bpf/command.h"
 #include "supervisor/bpf/instruction-check.h"
 #include "supervisor/bpf/object.h"
+#include "supervisor/bpf/type.h"
 #include "supervisor/descriptor.h"
 
 /* What the kernel takes from those who may load programs (BPF_COMPLEXITY_LIMIT_INSNS). */
@@ -19,20 +21,15 @@
 /* The verifier's log may be that long. Of a larger buffer, so much is used. */
 #define LOG_MAX (16u * 1024u * 1024u)
 
-/* No map may have more, nor larger, entries: a list of addresses needs one each, counters two altogether. */
-#define MAP_ENTRIES_MAX    4096u
-#define MAP_VALUE_SIZE_MAX 64u
-
-/* An address behind the length of its prefix. */
-#define LPM_KEY_IPV4 8u
-#define LPM_KEY_IPV6 20u
+#define LOAD_CAPABILITIES (CAPABILITY_BIT(CAP_BPF) | CAPABILITY_BIT(CAP_NET_ADMIN))
 
 typedef struct Program {
         struct bpf_insn insns[BPF_INSTRUCTIONS_MAX];
         char license[BPF_LICENSE_SIZE];
         int maps[BPF_PROGRAM_MAPS_MAX]; /* copies of the caller's descriptors */
         size_t n_maps;
-        int map_numbers[BPF_PROGRAM_MAPS_MAX]; /* the caller's descriptors */
+        int map_numbers[BPF_PROGRAM_MAPS_MAX];   /* the caller's descriptors */
+        unsigned map_uses[BPF_PROGRAM_MAPS_MAX]; /* MapUse, how it's named */
 } Program;
 
 static void program_done(Program *p) {
@@ -72,7 +69,8 @@ static int copy_maps(const Caller *caller, const BpfLoad *load, Program *p) {
                 size_t k = 0;
                 int fd;
 
-                if (insn->code != (BPF_LD | BPF_IMM | BPF_DW) || insn->src_reg != BPF_PSEUDO_MAP_FD)
+                if (insn->code != (BPF_LD | BPF_IMM | BPF_DW) ||
+                                (insn->src_reg != BPF_PSEUDO_MAP_FD && insn->src_reg != BPF_PSEUDO_MAP_VALUE))
                         continue;
 
                 while (k < p->n_maps && p->map_numbers[k] != insn->imm)
@@ -85,16 +83,29 @@ static int copy_maps(const Caller *caller, const BpfLoad *load, Program *p) {
                         if (fd < 0)
                                 return fd;
                         p->map_numbers[k] = insn->imm;
+                        p->map_uses[k] = 0;
                         p->maps[p->n_maps++] = fd;
                 }
 
+                p->map_uses[k] |= insn->src_reg == BPF_PSEUDO_MAP_FD ? MAP_USE_LOOKUP : MAP_USE_VALUE;
                 insn->imm = p->maps[k]; /* It means something in our own table from here on. */
         }
 
         return 0;
 }
 
-static bool maps_are_lent(const Caller *caller, const Program *p, int *ret_error) {
+static bool map_is_lent(const Caller *caller, InstructionSet set, unsigned named, const MapInfo *info) {
+        if (!bpf_map_is_own(caller, info))
+                return false;
+
+        for (unsigned use = MAP_USE_LOOKUP; use <= MAP_USE_VALUE; use <<= 1)
+                if ((named & use) && !bpf_map_suits(set, use, info->type, info->flags))
+                        return false;
+
+        return true;
+}
+
+static bool maps_are_lent(const Caller *caller, InstructionSet set, const Program *p, int *ret_error) {
         *ret_error = 0;
         for (size_t i = 0; i < p->n_maps; i++) {
                 MapInfo info;
@@ -102,36 +113,15 @@ static bool maps_are_lent(const Caller *caller, const Program *p, int *ret_error
                 *ret_error = bpf_map_info(p->maps[i], &info);
                 if (*ret_error < 0)
                         return true; /* The kernel's own answer, then. */
-                if (!bpf_map_is_own(caller, &info) ||
-                                (info.type != BPF_MAP_LPM_TRIE && info.type != BPF_MAP_ARRAY))
+                if (!map_is_lent(caller, set, p->map_uses[i], &info))
                         return false;
         }
 
         return true;
 }
 
-/* Which instructions a program may have: none at all for types that aren't lent. */
-static bool find_set(const BpfRequest *b, InstructionSet *ret) {
-        unsigned lent = b->request->policy->bpf.programs;
-
-        switch (b->attr.load.type) {
-        case BPF_PROGRAM_CGROUP_DEVICE:
-                *ret = INSTRUCTIONS_DEVICE;
-                return lent & POLICY_BPF_CGROUP_DEVICE;
-        case BPF_PROGRAM_CGROUP_SKB:
-                /* Libraries load one that does nothing to find out whether the kernel can attach programs,
-                 * before they attach one for devices. */
-                *ret = lent & POLICY_BPF_CGROUP_SKB ? INSTRUCTIONS_SKB : INSTRUCTIONS_CONSTANT;
-                return lent != 0;
-        default:
-                return false;
-        }
-}
-
 bool bpf_prog_is_lent(const BpfRequest *b) {
-        InstructionSet set;
-
-        return find_set(b, &set);
+        return bpf_program_sets(b->attr.load.type, b->request->policy->bpf.programs) != 0;
 }
 
 /* What isn't lent must not be there. */
@@ -145,36 +135,51 @@ static bool fields_are_lent(const BpfRequest *b) {
                 if (load->later[i] != 0)
                         return false;
 
-        if (load->token != 0 || load->flags != 0 || load->interface != 0 ||
-                        load->n_instructions > BPF_INSTRUCTIONS_MAX)
-                return false;
-
-        return load->type == BPF_PROGRAM_CGROUP_DEVICE
-                               ? load->attach_type == 0 || load->attach_type == BPF_ATTACH_CGROUP_DEVICE
-                               : load->attach_type == BPF_ATTACH_CGROUP_INET_INGRESS ||
-                                                 load->attach_type == BPF_ATTACH_CGROUP_INET_EGRESS;
+        return load->token == 0 && load->flags == 0 && load->interface == 0 &&
+               load->n_instructions <= BPF_INSTRUCTIONS_MAX;
 }
 
-static const char *type_name(uint32_t type) {
-        return type == BPF_PROGRAM_CGROUP_DEVICE ? "cgroup_device"
-               : type == BPF_PROGRAM_CGROUP_SKB  ? "cgroup_skb"
-                                                 : "of another type";
-}
-
-static Verdict refuse_load(BpfRequest *b, Reason reason, const char *why, size_t at) {
+/* Of which set of instructions is it? Looks in what's lent first. Return: false if it's of none that's lent;
+ * *ret_hint is then what would lend it, or NULL, and *ret_at what's in its way. */
+static bool find_set(const BpfRequest *b, const Program *p, InstructionSet *ret, const char **ret_hint,
+                size_t *ret_at) {
         const BpfLoad *load = &b->attr.load;
-        const char *hint = NULL;
+        unsigned lent = bpf_program_sets_for(load->type, load->attach_type, b->request->policy->bpf.programs),
+                 others = bpf_program_sets_for(load->type, load->attach_type, UINT_MAX) & ~lent;
+        size_t at;
 
-        if (reason == REASON_PROGRAM_NOT_LENT && at == SIZE_MAX && !why)
-                hint = bpf_hint(load->type == BPF_PROGRAM_CGROUP_DEVICE ? POLICY_BPF_CGROUP_DEVICE
-                                : load->type == BPF_PROGRAM_CGROUP_SKB  ? POLICY_BPF_CGROUP_SKB
-                                                                        : 0);
-        if (at != SIZE_MAX)
-                return bpf_refuse(b, reason, hint, "%s (%u), %u instructions, number %zu isn't lent",
-                                type_name(load->type), load->type, load->n_instructions, at);
+        *ret_hint = NULL;
+        *ret_at = 0;
+        for (InstructionSet set = 0; set < _INSTRUCTION_SET_MAX; set++) {
+                if (!(lent & INSTRUCTION_SET_BIT(set)))
+                        continue;
+                if (instruction_check(set, p->insns, load->n_instructions, &at) >= 0) {
+                        *ret = set;
+                        return true;
+                }
+                *ret_at = MAX(*ret_at, at); /* the set that it comes closest to */
+        }
 
-        return bpf_refuse(b, reason, hint, "%s (%u), %u instructions%s", type_name(load->type), load->type,
-                        load->n_instructions, why ?: "");
+        for (InstructionSet set = 0; set < _INSTRUCTION_SET_MAX && !*ret_hint; set++)
+                if ((others & INSTRUCTION_SET_BIT(set)) &&
+                                instruction_check(set, p->insns, load->n_instructions, NULL) >= 0)
+                        *ret_hint = bpf_set_hint(load->type, set);
+
+        return false;
+}
+
+static Verdict refuse_load(BpfRequest *b, Reason reason, const char *hint, const char *why) {
+        const BpfLoad *load = &b->attr.load;
+
+        return bpf_refuse(b, reason, hint, "%s (%u), %u instructions%s", bpf_program_name(load->type),
+                        load->type, load->n_instructions, why ?: "");
+}
+
+static Verdict refuse_instruction(BpfRequest *b, const char *hint, size_t at) {
+        const BpfLoad *load = &b->attr.load;
+
+        return bpf_refuse(b, REASON_PROGRAM_NOT_LENT, hint, "%s (%u), %u instructions, number %zu isn't lent",
+                        bpf_program_name(load->type), load->type, load->n_instructions, at);
 }
 
 /* No character of a log. */
@@ -237,8 +242,20 @@ static int write_true_size(const BpfRequest *b, uint32_t true_size) {
                         sizeof(true_size));
 }
 
+/* Before 6.17 the verifier also follows what a processor may guess wrong, which has no end in a loop. With
+ * CAP_PERFMON it doesn't, nor does it see to it that a program tells no addresses: for programs of this set
+ * we do that ourselves (see compiled-check.h). It's lent only where it's needed. Return: which capabilities a
+ * second attempt may have; 0: there's to be none. */
+static CapabilitySet may_try_again(const BpfRequest *b, InstructionSet set, int error) {
+        if (set != INSTRUCTIONS_SOCK_ADDR || (error != -EINVAL && error != -EFAULT && error != -E2BIG) ||
+                        bpf_may_borrow(b, CAP_PERFMON) != REASON_NONE)
+                return 0;
+
+        return LOAD_CAPABILITIES | CAPABILITY_BIT(CAP_PERFMON);
+}
+
 /* Loads it. Return: a new fd; or the negative errno that the caller would see. */
-static int load_program(BpfRequest *b, Program *p) {
+static int load_program(BpfRequest *b, InstructionSet set, Program *p) {
         const BpfLoad *asked = &b->attr.load;
         BpfAttr attr = { .load = {
                                          .type = asked->type,
@@ -250,6 +267,7 @@ static int load_program(BpfRequest *b, Program *p) {
                                          .attach_type = asked->attach_type,
                                          .log_true_size = asked->log_true_size,
                          } };
+        CapabilitySet more;
         Log log = {};
         int fd, r;
 
@@ -265,7 +283,12 @@ static int load_program(BpfRequest *b, Program *p) {
                 return -EINVAL; /* As all kernels do, before they write anything. */
 
         fd = bpf_call_as(&b->request->caller, BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr.load),
-                        CAPABILITY_BIT(CAP_BPF) | CAPABILITY_BIT(CAP_NET_ADMIN));
+                        LOAD_CAPABILITIES);
+        more = fd < 0 ? may_try_again(b, set, fd) : 0;
+        if (more != 0) {
+                attr.load.log_true_size = asked->log_true_size;
+                fd = bpf_call_as(&b->request->caller, BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr.load), more);
+        }
 
         log.true_size = attr.load.log_true_size != asked->log_true_size ? attr.load.log_true_size : 0;
         r = log.bytes ? log_write(b, &log) : 0;
@@ -280,7 +303,7 @@ static int load_program(BpfRequest *b, Program *p) {
         return fd;
 }
 
-static int load_and_give(BpfRequest *b, Program *p) {
+static int load_and_give(BpfRequest *b, InstructionSet set, Program *p) {
         _cleanup_close_ int fd = -1;
         uint32_t id;
         int r;
@@ -294,7 +317,7 @@ static int load_and_give(BpfRequest *b, Program *p) {
         if (r < 0)
                 return r;
 
-        fd = load_program(b, p);
+        fd = load_program(b, set, p);
         if (fd < 0)
                 return fd;
 
@@ -310,13 +333,15 @@ static bool may_load(const BpfRequest *b, Reason *ret) {
 }
 
 /* Reads all that the program is made of. Return: 0, or a negative errno as the kernel's. */
-static int prepare(BpfRequest *b, InstructionSet set, Program *p) {
+static int prepare(BpfRequest *b, unsigned sets, Program *p) {
+        const unsigned without_maps =
+                        INSTRUCTION_SET_BIT(INSTRUCTIONS_CONSTANT) | INSTRUCTION_SET_BIT(INSTRUCTIONS_DEVICE);
         const BpfLoad *load = &b->attr.load;
         Caller *caller = &b->request->caller;
         int r;
 
         r = read_program(caller, load, p);
-        if (r >= 0 && set == INSTRUCTIONS_SKB)
+        if (r >= 0 && (sets & ~without_maps))
                 r = copy_maps(caller, load, p);
         /* Results go through memory that was opened while the caller was still there. */
         if (r >= 0 && (load->log_level != 0 || load->log_true_size != 0))
@@ -324,31 +349,33 @@ static int prepare(BpfRequest *b, InstructionSet set, Program *p) {
         return r;
 }
 
-static Verdict load_checked(BpfRequest *b, InstructionSet set, Program *p, int64_t *ret_result) {
+static Verdict load_checked(BpfRequest *b, unsigned sets, Program *p, int64_t *ret_result) {
         const BpfLoad *load = &b->attr.load;
+        InstructionSet set;
+        const char *hint;
         size_t at;
         int r;
 
-        r = prepare(b, set, p);
+        r = prepare(b, sets, p);
         if (caller_verify(&b->request->caller) < 0)
                 return VERDICT_CONTINUED;
         if (r == -E2BIG)
-                return refuse_load(b, REASON_PROGRAM_NOT_LENT, ", too many maps", SIZE_MAX);
+                return refuse_load(b, REASON_PROGRAM_NOT_LENT, NULL, ", too many maps");
         if (r == -EFAULT || r == -EBADF || r == -EINVAL)
-                return bpf_answer(b, r, ret_result, "%s", type_name(load->type));
+                return bpf_answer(b, r, ret_result, "%s", bpf_program_name(load->type));
         if (r < 0)
                 return request_fail(b->request, r, ret_result);
 
-        if (instruction_check(set, p->insns, load->n_instructions, &at) < 0)
-                return refuse_load(b, REASON_PROGRAM_NOT_LENT, NULL, at);
-        if (!maps_are_lent(&b->request->caller, p, &r))
-                return refuse_load(
-                                b, REASON_PROGRAM_NOT_LENT, ", a map that isn't the container's", SIZE_MAX);
+        if (!find_set(b, p, &set, &hint, &at))
+                return refuse_instruction(b, hint, at);
+        if (!maps_are_lent(&b->request->caller, set, p, &r))
+                return refuse_load(b, REASON_PROGRAM_NOT_LENT, NULL,
+                                ", a map that isn't the container's, or of another kind");
 
         if (r >= 0)
-                r = load_and_give(b, p);
-        return bpf_answer(
-                        b, r, ret_result, "%s, %u instructions", type_name(load->type), load->n_instructions);
+                r = load_and_give(b, set, p);
+        return bpf_answer(b, r, ret_result, "%s, %u instructions", bpf_program_name(load->type),
+                        load->n_instructions);
 }
 
 /* A number of instructions that no kernel takes. Whether it says so before it looks at the license depends on
@@ -363,117 +390,36 @@ static Verdict load_impossible(BpfRequest *b, Program *p, int64_t *ret_result) {
                 return VERDICT_CONTINUED;
 
         attr.load.license = r < 0 ? 0 : (uintptr_t) p->license;
-        r = bpf_call(BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr.load),
-                        CAPABILITY_BIT(CAP_BPF) | CAPABILITY_BIT(CAP_NET_ADMIN));
+        r = bpf_call(BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr.load), LOAD_CAPABILITIES);
         if (r >= 0) { /* It can't be. */
                 close_fd(r);
                 r = -E2BIG;
         }
 
-        return bpf_answer(b, r, ret_result, "%s", type_name(load->type));
+        return bpf_answer(b, r, ret_result, "%s", bpf_program_name(load->type));
 }
 
 Verdict bpf_prog_load(BpfRequest *b, int64_t *ret_result) {
         static Program p;
         const BpfLoad *load = &b->attr.load;
-        InstructionSet set;
+        unsigned sets;
         Reason reason;
         Verdict v;
 
-        if (!find_set(b, &set))
-                return refuse_load(b, REASON_PROGRAM_NOT_LENT, NULL, SIZE_MAX);
+        if (!bpf_prog_is_lent(b))
+                return refuse_load(
+                                b, REASON_PROGRAM_NOT_LENT, bpf_hint(bpf_program_policy(load->type)), NULL);
         if (!may_load(b, &reason))
-                return refuse_load(b, reason, NULL, SIZE_MAX);
+                return refuse_load(b, reason, NULL, NULL);
 
         if (load->n_instructions == 0 || load->n_instructions > KERNEL_INSTRUCTIONS_MAX)
                 return load_impossible(b, &p, ret_result);
-        if (!fields_are_lent(b))
-                return refuse_load(b, REASON_PROGRAM_NOT_LENT, ", attributes that aren't lent", SIZE_MAX);
 
-        v = load_checked(b, set, &p, ret_result);
+        sets = bpf_program_sets_for(load->type, load->attach_type, b->request->policy->bpf.programs);
+        if (sets == 0 || !fields_are_lent(b))
+                return refuse_load(b, REASON_PROGRAM_NOT_LENT, NULL, ", attributes that aren't lent");
+
+        v = load_checked(b, sets, &p, ret_result);
         program_done(&p);
         return v;
-}
-
-/* As the kernel wants names, which it looks at even though ours takes the place of the caller's. */
-static bool name_is_valid(const char name[BPF_NAME_SIZE]) {
-        size_t n = strnlen(name, BPF_NAME_SIZE);
-
-        for (size_t i = 0; i < n; i++)
-                if (!g_ascii_isalnum(name[i]) && name[i] != '_' && name[i] != '.')
-                        return false;
-
-        return n < BPF_NAME_SIZE;
-}
-
-/* Such maps are of use to programs that we'd load. */
-bool bpf_map_is_lent(const BpfRequest *b) {
-        const BpfMapCreate *map = &b->attr.map;
-
-        if (!(b->request->policy->bpf.programs & POLICY_BPF_CGROUP_SKB))
-                return false;
-
-        if (!bpf_rest_is_zero(b, offsetof(BpfMapCreate, later)) || map->inner_map != 0 ||
-                        map->numa_node != 0 || map->value_size > MAP_VALUE_SIZE_MAX ||
-                        map->max_entries > MAP_ENTRIES_MAX)
-                return false;
-
-        if (map->type == BPF_MAP_LPM_TRIE)
-                return map->flags == BPF_MAP_NO_PREALLOC &&
-                       (map->key_size == LPM_KEY_IPV4 || map->key_size == LPM_KEY_IPV6);
-
-        return map->type == BPF_MAP_ARRAY && map->flags == 0;
-}
-
-static int create_and_give(BpfRequest *b) {
-        const Caller *caller = &b->request->caller;
-        const BpfMapCreate *asked = &b->attr.map;
-        _cleanup_close_ int fd = -1;
-        BpfAttr attr = { .map = {
-                                         .type = asked->type,
-                                         .key_size = asked->key_size,
-                                         .value_size = asked->value_size,
-                                         .max_entries = asked->max_entries,
-                                         .flags = asked->flags,
-                         } };
-        uint32_t id;
-        int r;
-
-        r = bpf_given(b, "map_id");
-        if (r >= 0)
-                return r;
-
-        r = bpf_room_for_map(caller, b->request->policy->bpf.max_maps, bpf_calls_emulated(b));
-        if (r < 0)
-                return r;
-
-        bpf_map_own_name(caller, attr.map.name);
-        fd = bpf_call_as(caller, BPF_COMMAND_MAP_CREATE, &attr, offsetof(BpfMapCreate, later),
-                        CAPABILITY_BIT(CAP_BPF));
-        if (fd < 0)
-                return fd;
-
-        r = bpf_object_id(fd, &id);
-        return r < 0 ? r : bpf_give(b, fd, id);
-}
-
-Verdict bpf_map_create(BpfRequest *b, int64_t *ret_result) {
-        const BpfMapCreate *map = &b->attr.map;
-        bool lent = b->request->policy->bpf.programs & POLICY_BPF_CGROUP_SKB;
-        Reason reason;
-
-        if (!bpf_map_is_lent(b))
-                return bpf_refuse(b, REASON_PROGRAM_NOT_LENT, lent ? NULL : bpf_hint(POLICY_BPF_CGROUP_SKB),
-                                "type %u, %u entries of %u and %u bytes", map->type, map->max_entries,
-                                map->key_size, map->value_size);
-
-        reason = bpf_may_borrow(b, CAP_BPF);
-        if (reason != REASON_NONE)
-                return bpf_refuse(b, reason, NULL, "type %u", map->type);
-
-        if (caller_verify(&b->request->caller) < 0)
-                return VERDICT_CONTINUED;
-
-        return bpf_answer(b, name_is_valid(map->name) ? create_and_give(b) : -EINVAL, ret_result,
-                        "type %u, %u entries", map->type, map->max_entries);
 }

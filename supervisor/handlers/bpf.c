@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* bpf(2): programs that say which devices may be opened in a cgroup, and which addresses may be talked to.
+/* bpf(2): programs that say which devices may be opened in a cgroup, which addresses may be talked to, over
+ * which interfaces, and which ports may be bound to.
  *
  * Privilege lent, each for one bpf() with attributes that we fill in ourselves from what we understand of the
  * caller's, and with no other capability in effect (CAP_SYS_ADMIN would count for all of them, and for
  * CAP_PERFMON, which lets a program leak addresses):
  *   - PROG_LOAD: CAP_BPF, CAP_NET_ADMIN. The instructions are copied and must be of a small set
- *     (bpf/instruction-check.h).
- *   - MAP_CREATE: CAP_BPF. Small maps of two kinds.
+ *     (bpf/instruction-check.h). For one of these sets, where the kernel needs it, CAP_PERFMON as well.
+ *   - MAP_CREATE: CAP_BPF. Small maps of a few kinds (bpf/type.c).
+ *   - MAP_FREEZE: CAP_BPF, for maps of the container.
  *   - PROG_ATTACH, PROG_DETACH, LINK_CREATE, PROG_QUERY: CAP_NET_ADMIN, for programs of the container on
  *     cgroups of the container (bpf/cgroup.h).
  *   - PROG_GET_FD_BY_ID: CAP_SYS_ADMIN, for programs of the container (bpf/object.h).
@@ -35,6 +37,7 @@
 
 #include "supervisor/bpf/command.h"
 #include "supervisor/bpf/object.h"
+#include "supervisor/bpf/type.h"
 #include "supervisor/descriptor.h"
 #include "supervisor/handlers/handlers.h"
 #include "supervisor/supervisor.h"
@@ -52,6 +55,7 @@ static const struct {
         { BPF_COMMAND_PROG_DETACH, "PROG_DETACH", bpf_prog_detach },
         { BPF_COMMAND_PROG_GET_FD_BY_ID, "PROG_GET_FD_BY_ID", bpf_prog_get_fd_by_id },
         { BPF_COMMAND_PROG_QUERY, "PROG_QUERY", bpf_prog_query },
+        { BPF_COMMAND_MAP_FREEZE, "MAP_FREEZE", bpf_map_freeze, bpf_map_freeze_is_lent },
         { BPF_COMMAND_LINK_CREATE, "LINK_CREATE", bpf_link_create },
 };
 
@@ -112,35 +116,24 @@ Reason bpf_may_borrow(const BpfRequest *b, int capability) {
         return caller_may_borrow(&request->caller, capability, allowed);
 }
 
+Reason bpf_may_act(const BpfRequest *b, uint32_t attach_type, const char **ret_hint) {
+        unsigned words = bpf_attach_type_policy(attach_type);
+
+        *ret_hint = NULL;
+        if (!(b->request->policy->bpf.programs & words)) {
+                *ret_hint = bpf_hint(words);
+                return REASON_PROGRAM_NOT_LENT;
+        }
+
+        return bpf_may_borrow(b, CAP_NET_ADMIN);
+}
+
 bool bpf_rest_is_zero(const BpfRequest *b, size_t from) {
         for (size_t i = from; i < sizeof(b->attr); i++)
                 if (b->attr.bytes[i] != 0)
                         return false;
 
         return true;
-}
-
-unsigned bpf_attach_type_policy(uint32_t attach_type) {
-        switch (attach_type) {
-        case BPF_ATTACH_CGROUP_DEVICE:
-                return POLICY_BPF_CGROUP_DEVICE;
-        case BPF_ATTACH_CGROUP_INET_INGRESS:
-        case BPF_ATTACH_CGROUP_INET_EGRESS:
-                return POLICY_BPF_CGROUP_SKB;
-        default:
-                return 0;
-        }
-}
-
-const char *bpf_hint(unsigned program) {
-        switch (program) {
-        case POLICY_BPF_CGROUP_DEVICE:
-                return "[Bpf] AllowProgram=cgroup-device";
-        case POLICY_BPF_CGROUP_SKB:
-                return "[Bpf] AllowProgram=cgroup-skb";
-        default:
-                return NULL;
-        }
 }
 
 uint64_t bpf_calls_emulated(const BpfRequest *b) {
@@ -243,6 +236,7 @@ const Handler bpf_handler = {
         .name = "bpf",
         .calls = CALL_BIT(CALL_BPF),
         .capabilities = CAPABILITY_BIT(CAP_BPF) | CAPABILITY_BIT(CAP_NET_ADMIN) |
-                        CAPABILITY_BIT(CAP_DAC_READ_SEARCH) | CAPABILITY_BIT(CAP_DAC_OVERRIDE),
+                        CAPABILITY_BIT(CAP_PERFMON) | CAPABILITY_BIT(CAP_DAC_READ_SEARCH) |
+                        CAPABILITY_BIT(CAP_DAC_OVERRIDE),
         .handle = bpf_handle,
 };

@@ -18,33 +18,8 @@
 #include "supervisor/bpf/instruction-check.h"
 #include "supervisor/privilege.h"
 
-#define I(c, d, s, o, i)                                                                                     \
-        { .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) }
-#define MOV(d, i)             I(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define COPY(d, s)            I(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define COPY32(d, s)          I(BPF_ALU | BPF_MOV | BPF_X, d, s, 0, 0)
-#define OP(op, d, i)          I(BPF_ALU64 | (op) | BPF_K, d, 0, 0, i)
-#define OP_REG(op, d, s)      I(BPF_ALU64 | (op) | BPF_X, d, s, 0, 0)
-#define LOAD(size, d, s, o)   I(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
-#define STORE(size, d, s, o)  I(BPF_STX | BPF_MEM | (size), d, s, o, 0)
-#define STORE_IMM(d, o, i)    I(BPF_ST | BPF_MEM | BPF_W, d, 0, o, i)
-#define JUMP(op, d, i, o)     I(BPF_JMP | (op) | BPF_K, d, 0, o, i)
-#define JUMP_REG(op, d, s, o) I(BPF_JMP | (op) | BPF_X, d, s, o, 0)
-#define GOTO(o)               I(BPF_JMP | BPF_JA, 0, 0, o, 0)
-#define CALL(n)               I(BPF_JMP | BPF_CALL, 0, 0, 0, n)
-#define MAP(d, fd)            I(BPF_LD | BPF_IMM | BPF_DW, d, BPF_PSEUDO_MAP_FD, 0, fd), I(0, 0, 0, 0, 0)
-#define XADD(d, s)            I(BPF_STX | 0xc0 | BPF_DW, d, s, 0, 0)
-#define EXIT                  I(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#include "bpf-insn.h"
 
-/* Checks a program, and says where it's refused: -1 if it isn't. */
-#define CHECK(set, ...)                                                                                      \
-        ({                                                                                                   \
-                const struct bpf_insn _insns[] = { __VA_ARGS__ };                                            \
-                size_t _at = 0;                                                                              \
-                instruction_check(set, _insns, G_N_ELEMENTS(_insns), &_at) < 0 ? (int) _at : -1;             \
-        })
-#define GOOD(set, ...)      cr_expect_eq(CHECK(set, __VA_ARGS__), -1)
-#define BAD(at, set, ...)   cr_expect_eq(CHECK(set, __VA_ARGS__), at)
 #define DEVICE_GOOD(...)    GOOD(INSTRUCTIONS_DEVICE, __VA_ARGS__, MOV(0, 1), EXIT)
 #define DEVICE_BAD(at, ...) BAD(at, INSTRUCTIONS_DEVICE, __VA_ARGS__, MOV(0, 1), EXIT)
 #define SKB_GOOD(...)       GOOD(INSTRUCTIONS_SKB, __VA_ARGS__, MOV(0, 1), EXIT)
@@ -182,6 +157,19 @@ Test(bpf_check, list_of_addresses) {
         SKB_BAD(1, JUMP(BPF_JEQ, 0, 0, 1), MAP(1, 5));
 }
 
+#define GLOBAL VALUE(1, 16), I(BPF_ST | BPF_MEM | BPF_DW, 1, 0, 0, 42)
+
+Test(bpf_check, one_program_that_asks_for_global_data) {
+        GOOD(INSTRUCTIONS_PROBE, GLOBAL, MOV(0, 0), EXIT);
+        BAD(0, INSTRUCTIONS_PROBE, MAP(1, 5), I(BPF_ST | BPF_MEM | BPF_DW, 1, 0, 0, 42), MOV(0, 0), EXIT);
+        BAD(1, INSTRUCTIONS_PROBE, VALUE(1, 15), I(BPF_ST | BPF_MEM | BPF_DW, 1, 0, 0, 42), MOV(0, 0), EXIT);
+        BAD(2, INSTRUCTIONS_PROBE, VALUE(1, 16), I(BPF_ST | BPF_MEM | BPF_DW, 1, 0, 8, 42), MOV(0, 0), EXIT);
+        BAD(3, INSTRUCTIONS_PROBE, GLOBAL, MOV(0, 1), EXIT);
+        BAD(5, INSTRUCTIONS_PROBE, GLOBAL, MOV(0, 0), EXIT, EXIT);
+        BAD(4, INSTRUCTIONS_PROBE, GLOBAL, MOV(0, 0));
+        BAD(0, INSTRUCTIONS_PROBE, MOV(0, 0), EXIT);
+}
+
 static Policy *policy_of(const char *text) {
         Policy *policy = NULL;
 
@@ -193,6 +181,8 @@ Test(bpf_policy, programs) {
         g_autoptr(Policy) none = policy_of("[Intercept]\nSystemCalls=bpf\n"),
                           device = policy_of("[Bpf]\nAllowProgram=cgroup-device\nMaxPrograms=3\n"),
                           both = policy_of("[Bpf]\nAllowProgram=cgroup-device cgroup-skb\n"),
+                          all = policy_of("[Bpf]\nAllowProgram=cgroup-device cgroup-skb\nAllowProgram="
+                                          "cgroup-skb-interface cgroup-sock-addr\n"),
                           reset = policy_of("[Bpf]\nAllowProgram=cgroup-device\nAllowProgram=\nAllowProgram="
                                             "cgroup-skb\n"),
                           wrong = policy_of("[Bpf]\nAllowProgram=kprobe "
@@ -208,6 +198,7 @@ Test(bpf_policy, programs) {
         cr_expect_eq(wrong->problems->len, 3);
         cr_expect_eq(wrong->bpf.programs, POLICY_BPF_CGROUP_DEVICE);
         cr_expect_eq(wrong->bpf.max_programs, 256);
+        cr_expect_eq(all->bpf.programs, 15);
         cr_expect_not(policy_equal(device, both));
 
         g_autofree char *text = policy_to_text(both);

@@ -71,6 +71,7 @@ static bool concerns(CallId id, bool wide, const uint64_t a[static N_ARGUMENTS])
                 case 9:
                 case 13:
                 case 16:
+                case 22:
                 case 28:
                         return true;
                 default:

@@ -353,9 +353,14 @@ Test(filter, module_flags) {
 /* What's served, and what's never left to the kernel, also with flags above the command: the rest is native.
  */
 Test(filter, bpf_commands) {
-        static const bool served[64] = {
-                [0] = true, [5] = true, [8] = true, [9] = true, [13] = true, [16] = true, [28] = true
-        };
+        static const bool served[64] = { [0] = true,
+                [5] = true,
+                [8] = true,
+                [9] = true,
+                [13] = true,
+                [16] = true,
+                [22] = true,
+                [28] = true };
         g_autoptr(Filter) filter = compile(CALL_BIT(CALL_BPF));
 
         for (size_t i = 0; i < N_NUMBERS; i++) {

@@ -131,7 +131,9 @@ Test(profile, nested_containers) {
         cr_assert_eq(call_set_from_name("bpf", &bpf), 0);
         cr_assert_eq(call_set_from_name("mknod", &mknod), 0);
         cr_expect_eq(policy_intercepted_calls(policy), bpf | mknod);
-        cr_expect_eq(policy->bpf.programs, POLICY_BPF_CGROUP_DEVICE | POLICY_BPF_CGROUP_SKB);
+        cr_expect_eq(policy->bpf.programs, POLICY_BPF_CGROUP_DEVICE | POLICY_BPF_CGROUP_SKB |
+                                                           POLICY_BPF_CGROUP_SKB_INTERFACE |
+                                                           POLICY_BPF_CGROUP_SOCK_ADDR);
         cr_expect_eq(policy->bpf.max_programs, 256);
 
         /* Those of docker, and the block device that is none. */
