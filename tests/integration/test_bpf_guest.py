@@ -3,7 +3,9 @@
 
 import pytest
 import test_bpf
+import test_bpf_compiled
 from test_bpf import CGROUPS, DELEGATED, words
+from test_bpf_compiled import PRIVATE
 
 OWN = f"{CGROUPS}/test"
 
@@ -11,7 +13,7 @@ OWN = f"{CGROUPS}/test"
 @pytest.fixture(scope="module")
 def nest(guest):
     """A container with the profile."""
-    container = guest.container("nest", settings=DELEGATED)
+    container = guest.container("nest", settings=DELEGATED + "Capability=CAP_BPF\n" + PRIVATE)
     container.enable("--profile=nested-containers")
     container.start()
     container.run(["mkdir", "-p", OWN])
@@ -28,6 +30,30 @@ def test_program_denies_a_device(nest):
 def test_units(nest):
     test_bpf.test_unit_with_device_policy(nest)
     test_bpf.test_unit_with_addresses(nest)
+
+
+def test_ports_and_interfaces(nest):
+    """Until 6.5 the kernel asks for a capability before it freezes a map, without which there's no list of interfaces."""
+    test_bpf_compiled.test_ports_of_a_list(nest, OWN)
+    test_bpf_compiled.test_program_can_be_replaced_and_detached(nest, OWN)
+    test_bpf_compiled.test_interfaces_of_a_list(nest, OWN)
+    test_bpf_compiled.test_frozen_map_stays(nest)
+    test_bpf_compiled.test_what_libraries_ask(nest)
+
+
+def test_loops_take_a_capability(nest):
+    """The verifier of kernels before 6.17 finds no end in a loop, but for those with CAP_PERFMON. It's lent to who has it, and for
+    programs of that set only."""
+    load = "map list , load bind-list"
+    natively = words(nest.host.run(f"bpf-calls --drop=sys_admin,perfmon {load}"))
+    assert natively["load"] != "OK"
+    assert words(nest.host.run(f"bpf-calls --drop=sys_admin {load}")) == words(nest.run(f"bpf-calls {load}")) == {"map": "OK", "load": "OK"}
+    assert words(nest.run(f"bpf-calls --drop=sys_admin {load}")) == natively
+
+
+@pytest.mark.parametrize("kind", test_bpf_compiled.HOSTILE)
+def test_hostile_programs(nest, kind):
+    assert words(nest.run(f"bpf-calls map value , value-map , map list , load {kind}"))["load"] == "EPERM"
 
 
 @pytest.mark.parametrize("tool", ["bpf-calls", "bpf-calls-32"])

@@ -26,27 +26,29 @@
 #include <unistd.h>
 
 #include "supervisor/bpf/attr.h"
+
+#include "bpf-programs.h"
 #include "caller.h"
 
-#define ELEMENTSOF(array) (sizeof(array) / sizeof((array)[0]))
-#define PAGE              4096u
+#define PAGE 4096u
 
-static int program = -1, other = -1, cgroup = -1, map = -1, token = -1;
+static int program = -1, other = -1, cgroup = -1, map = -1, value_map = -1, token = -1;
 static char gpl[] = "GPL";
 
 static void usage(FILE *stream) {
         fputs("Usage: bpf-calls [OPTION]… COMMAND [ARGUMENT]… [, COMMAND…]…\n"
               "Makes bpf(2) calls and prints what they return.\n\n"
               "  --uid=N             as this user\n"
-              "  --drop=NAME,…       drop capabilities (sys_admin, bpf, net_admin) from the effective set\n"
+              "  --drop=NAME,…       drop capabilities (sys_admin, bpf, net_admin, perfmon) from the "
+              "effective set\n"
               "  --userns            as root of a new, nested user namespace\n"
               "  --thread            in a thread that isn't the leader\n\n"
               "Commands:\n"
-              "  load KIND           a program, which becomes the current one: allow, deny, deny-zero, "
-              "constant,\n"
-              "                      call, loop, read-kernel, skb-allow, skb-deny, skb-constant, skb-map, "
-              "socket\n"
-              "  map KIND            a map: lpm, lpm6, array, hash, big\n"
+              "  load KIND           a program of bpf-programs.c, which becomes the current one\n"
+              "  map KIND            a map of bpf-programs.c, likewise\n"
+              "  value-map           the current map becomes the one whose value programs read\n"
+              "  put KEY VALUE       numbers, into the current map\n"
+              "  freeze              the current map\n"
               "  token PATH          of the bpf file system mounted there, for all that's loaded and made "
               "from here on\n"
               "  pin-map PATH | get-map PATH    in a bpf file system\n"
@@ -61,15 +63,19 @@ static void usage(FILE *stream) {
               "  fill N KIND         load until that fails, at most N\n"
               "  open PATH           a device\n"
               "  send ADDRESS        a datagram to port 9\n"
+              "  bind ADDRESS PORT [tcp|udp]    a new socket\n"
               "  cloexec             is the current program's descriptor O_CLOEXEC?\n"
-              "  has-call ID…        as the host's root: does the program call a helper?\n"
+              "  has-call ID…        as the host's root: does the program call a helper, or move the number "
+              "3?\n"
               "  command N           attributes of a detach for another command\n"
               "  hang N              the same with attributes in memory that never comes (userfaultfd)\n"
               "  storm N             load N times, one after the other; prints failures and leaked "
               "descriptors\n"
               "  sleep MSEC\n"
               "  odd                 all kinds of odd attributes, one line each\n"
-              "  race-attr N | race-instructions N | race-fd N    change what's loaded while it's loaded\n",
+              "  race-attr N | race-instructions N | race-bind N | race-fd N    change what's loaded while "
+              "it's "
+              "loaded\n",
                         stream);
 }
 
@@ -93,56 +99,6 @@ static void report(const char *name, long r) {
 /* -- programs
  * ------------------------------------------------------------------------------------------------ */
 
-#define INSN(c, d, s, o, i)                                                                                  \
-        ((struct bpf_insn){ .code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i) })
-#define MOV(d, i)           INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define COPY(d, s)          INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define ADD(d, i)           INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
-#define LOAD(size, d, s, o) INSN(BPF_LDX | BPF_MEM | (size), d, s, o, 0)
-#define JNE(d, i, o)        INSN(BPF_JMP | BPF_JNE | BPF_K, d, 0, o, i)
-#define JUMP(o)             INSN(BPF_JMP | BPF_JA, 0, 0, o, 0)
-#define EXIT                INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define CALL(n)             INSN(BPF_JMP | BPF_CALL, 0, 0, 0, n)
-
-typedef struct Kind {
-        const char *name;
-        unsigned type;
-        unsigned attach_type;
-        size_t n;
-        struct bpf_insn insns[16];
-} Kind;
-
-static Kind kinds[] = {
-        { "allow", 15, 0, 2, { MOV(0, 1), EXIT } },
-        { "deny", 15, 0, 2, { MOV(0, 0), EXIT } },
-        { "deny-zero", 15, 0, 7,
-                        { LOAD(BPF_W, 4, 1, 4), LOAD(BPF_W, 5, 1, 8), MOV(0, 1), JNE(4, 1, 2), JNE(5, 5, 1),
-                                        MOV(0, 0), EXIT } },
-        { "constant", 15, 0, 2, { MOV(0, 1), EXIT } },
-        { "call", 15, 0, 3, { CALL(5), MOV(0, 1), EXIT } },
-        { "set-retval", 15, 0, 4, { MOV(1, 0), CALL(187), MOV(0, 1), EXIT } },
-        { "loop", 15, 0, 4, { MOV(1, 0), ADD(1, 1), JNE(1, 8, -2), EXIT } },
-        { "skb-allow", 8, 1, 3, { LOAD(BPF_W, 2, 1, 16), MOV(0, 1), EXIT } },
-        { "skb-deny", 8, 1, 3, { LOAD(BPF_W, 2, 1, 16), MOV(0, 0), EXIT } },
-        { "skb-constant", 8, 0, 2, { MOV(0, 1), EXIT } },
-        { "skb-map", 8, 1, 10,
-                        { MOV(0, 0), INSN(BPF_STX | BPF_MEM | BPF_W, 10, 0, -4, 0), COPY(2, 10), ADD(2, -4),
-                                        INSN(BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, 0),
-                                        INSN(0, 0, 0, 0, 0), CALL(1), MOV(0, 1), JUMP(0), EXIT } },
-        { "read-kernel", 15, 6, 7,
-                        { COPY(1, 10), ADD(1, -8), MOV(2, 8), MOV(3, 4096), CALL(113), MOV(0, 1), EXIT } },
-        { "socket", 1, 0, 2, { MOV(0, 0), EXIT } },
-        { "kprobe", 2, 0, 2, { MOV(0, 0), EXIT } },
-};
-
-static Kind *find_kind(const char *name) {
-        for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
-                if (strcmp(kinds[i].name, name) == 0)
-                        return kinds + i;
-        fprintf(stderr, "bpf-calls: no such kind: %s\n", name);
-        exit(125);
-}
-
 static BpfAttr load_attr(Kind *kind) {
         BpfAttr attr = {};
 
@@ -159,7 +115,7 @@ static BpfAttr load_attr(Kind *kind) {
         }
         for (size_t i = 0; i < kind->n; i++)
                 if (kind->insns[i].code == (BPF_LD | BPF_IMM | BPF_DW))
-                        kind->insns[i].imm = map;
+                        kind->insns[i].imm = kind->insns[i].src_reg == BPF_PSEUDO_MAP_VALUE ? value_map : map;
         return attr;
 }
 
@@ -189,22 +145,35 @@ static unsigned type_or_device(const char *word) {
         return word ? (unsigned) number(word) : BPF_ATTACH_CGROUP_DEVICE;
 }
 
-static long make_map(const char *kind) {
-        BpfAttr attr = {};
+static long make_map(const char *name) {
+        const MapKind *kind = find_map_kind(name);
+        BpfAttr attr = { .map = { .type = kind->type,
+                                         .key_size = kind->key_size,
+                                         .value_size = kind->value_size,
+                                         .max_entries = kind->max_entries,
+                                         .flags = kind->flags } };
 
-        attr.map.type = strncmp(kind, "lpm", 3) == 0 ? BPF_MAP_LPM_TRIE
-                        : strcmp(kind, "hash") == 0  ? 1
-                                                     : BPF_MAP_ARRAY;
-        attr.map.key_size = strcmp(kind, "lpm") == 0 ? 8 : strcmp(kind, "lpm6") == 0 ? 20 : 4;
-        attr.map.value_size = 8;
-        attr.map.max_entries = strcmp(kind, "big") == 0 ? 1000000 : 2;
-        attr.map.flags = attr.map.type == BPF_MAP_LPM_TRIE ? BPF_MAP_NO_PREALLOC : 0;
         if (token >= 0) {
                 attr.map.flags |= BPF_TOKEN_FD;
                 attr.map.token = (uint32_t) token;
         }
-        map = (int) call_bpf(BPF_COMMAND_MAP_CREATE, &attr, sizeof(attr));
-        return map;
+        return map = (int) call_bpf(BPF_COMMAND_MAP_CREATE, &attr, sizeof(attr));
+}
+
+/* BPF_MAP_UPDATE_ELEM: both are numbers in the map's first bytes. */
+static long put(uint32_t key, uint64_t value) {
+        BpfAttr attr = {};
+
+        memcpy(attr.bytes, &map, sizeof(map));
+        memcpy(attr.bytes + 8, &(uint64_t){ (uintptr_t) &key }, sizeof(uint64_t));
+        memcpy(attr.bytes + 16, &(uint64_t){ (uintptr_t) &value }, sizeof(uint64_t));
+        return call_bpf(2, &attr, 32);
+}
+
+static long freeze(int fd) {
+        BpfAttr attr = { .freeze.fd = (uint32_t) fd };
+
+        return call_bpf(BPF_COMMAND_MAP_FREEZE, &attr, sizeof(attr.freeze));
 }
 
 static long make_token(const char *path) {
@@ -331,13 +300,39 @@ static long enter(const char *path) {
 
 static long send_datagram(const char *address) {
         struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
-        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), error;
         long r;
 
         if (fd < 0 || inet_pton(AF_INET, address, &to.sin_addr) != 1)
                 die(address);
         r = sendto(fd, "x", 1, 0, (struct sockaddr *) &to, sizeof(to));
+        error = errno;
         close(fd);
+        errno = error;
+        return r;
+}
+
+/* tcp or udp, over either version. */
+static long bind_to(const char *address, unsigned long port, const char *protocol) {
+        int family = strchr(address, ':') ? AF_INET6 : AF_INET;
+        struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons((uint16_t) port) };
+        struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t) port) };
+        int fd = socket(family,
+                            (protocol && strcmp(protocol, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM) |
+                                            SOCK_CLOEXEC,
+                            0),
+            error;
+        long r;
+
+        if (fd < 0 || inet_pton(family, address,
+                                      family == AF_INET ? (void *) &in.sin_addr : (void *) &in6.sin6_addr) !=
+                                        1)
+                die(address);
+        r = family == AF_INET ? bind(fd, (struct sockaddr *) &in, sizeof(in))
+                              : bind(fd, (struct sockaddr *) &in6, sizeof(in6));
+        error = errno;
+        close(fd);
+        errno = error;
         return r;
 }
 
@@ -386,7 +381,7 @@ static void has_call(uint32_t id) {
         } info = {};
         static struct bpf_insn insns[64];
         BpfAttr by_id = { .by_id.id = id }, attr;
-        bool found = false;
+        bool found = false, three = false;
         int fd;
 
         fd = (int) call_bpf(BPF_COMMAND_PROG_GET_FD_BY_ID, &by_id, sizeof(by_id.by_id));
@@ -397,9 +392,11 @@ static void has_call(uint32_t id) {
         attr = (BpfAttr){ .info = { .fd = (uint32_t) fd, .size = sizeof(info), .info = (uintptr_t) &info } };
         if (call_bpf(BPF_COMMAND_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr.info)) < 0)
                 die("info");
-        for (size_t i = 0; i < info.translated_size / sizeof(insns[0]); i++)
+        for (size_t i = 0; i < info.translated_size / sizeof(insns[0]); i++) {
                 found |= insns[i].code == (BPF_JMP | BPF_CALL);
-        printf("%s of %u\n", found ? "call" : "no-call",
+                three |= BPF_OP(insns[i].code) == BPF_MOV && insns[i].imm == 3;
+        }
+        printf("%s%s of %u\n", found ? "call" : "no-call", three ? " three" : "",
                         (unsigned) (info.translated_size / sizeof(insns[0])));
         close(fd);
 }
@@ -510,8 +507,8 @@ static void odd_memory(void) {
         memset(long_license, 'x', sizeof(long_license) - 1);
         memcpy(misaligned, kind->insns, size);
         for (size_t i = 0; i < ELEMENTSOF(many); i++)
-                many[i] = MOV(0, 1);
-        many[ELEMENTSOF(many) - 1] = many[4095] = EXIT;
+                many[i] = (struct bpf_insn) MOV(0, 1);
+        many[ELEMENTSOF(many) - 1] = many[4095] = (struct bpf_insn) EXIT;
 
         TRY_LOAD("instructions-null", a.load.instructions = 0);
         TRY_LOAD("instructions-unmapped", a.load.instructions = 8);
@@ -714,12 +711,118 @@ static void odd_attach(const char *path) {
         try_at("link-target-null-device", 28, &a, sizeof(a.link));
 }
 
+static void odd_maps(void) {
+        static const char *const lent[] = { "array", "lpm", "lpm6", "hash", "value", "list" };
+        int frozen;
+
+#define TRY_MAP(name, kind, size, ...)                                                                       \
+        do {                                                                                                 \
+                const MapKind *k = find_map_kind(kind);                                                      \
+                BpfAttr a = { .map = { k->type, k->key_size, k->value_size, k->max_entries, k->flags } };    \
+                __VA_ARGS__;                                                                                 \
+                try_at(name, BPF_COMMAND_MAP_CREATE, &a, size);                                              \
+        } while (0)
+        for (size_t i = 0; i < ELEMENTSOF(lent); i++) {
+                char name[64];
+
+                snprintf(name, sizeof(name), "map-%s", lent[i]);
+                TRY_MAP(name, lent[i], sizeof(a), );
+                snprintf(name, sizeof(name), "map-%s-entries-0", lent[i]);
+                TRY_MAP(name, lent[i], sizeof(a), a.map.max_entries = 0);
+                snprintf(name, sizeof(name), "map-%s-value-0", lent[i]);
+                TRY_MAP(name, lent[i], sizeof(a), a.map.value_size = 0);
+        }
+        TRY_MAP("map-array-key-8", "array", sizeof(a), a.map.key_size = 8);
+        TRY_MAP("map-array-key-0", "array", sizeof(a), a.map.key_size = 0);
+        TRY_MAP("map-size-16", "array", 16, );
+        TRY_MAP("map-size-20", "hash", 20, );
+        TRY_MAP("map-name", "array", sizeof(a), strcpy(a.map.name, "sd.list_1"));
+        TRY_MAP("map-name-blank", "array", sizeof(a), strcpy(a.map.name, "a b"));
+        TRY_MAP("map-name-16", "array", sizeof(a), memset(a.map.name, 'x', 16));
+#undef TRY_MAP
+
+        make_map("value");
+        frozen = map;
+        report("put", put(0, 7));
+        report("freeze", freeze(frozen));
+        report("freeze-again", freeze(frozen));
+        report("put-frozen", put(0, 8));
+        report("freeze-minus-1", freeze(-1));
+        report("freeze-99999", freeze(99999));
+        report("freeze-standard-input", freeze(0));
+        BpfAttr a = { .freeze.fd = (uint32_t) frozen };
+        a.bytes[4] = 1;
+        try_at("freeze-tail", BPF_COMMAND_MAP_FREEZE, &a, sizeof(a));
+        try_at("freeze-size-4", BPF_COMMAND_MAP_FREEZE, &a, 4);
+        try_at("freeze-size-0", BPF_COMMAND_MAP_FREEZE, &a, 0);
+        try_at("freeze-unmapped", BPF_COMMAND_MAP_FREEZE, UNMAPPED, 4);
+}
+
+/* Programs for addresses and interfaces. */
+static void odd_bind(const char *path) {
+        static const unsigned places[] = { 0, 1, 2, 6, 8, 9, 10, 11, 14, 20, 31, 32, 64, UINT32_MAX };
+        uint32_t ids[4];
+        BpfAttr a;
+
+        cgroup = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        make_map("value");
+        value_map = map;
+        report("value-freeze", freeze(map));
+        make_map("hash");
+        try_load("interface-program", load_attr(find_kind("interface")));
+        make_map("list");
+        report("freeze-program", freeze(program));
+        report("freeze-cgroup", freeze(cgroup));
+
+        for (size_t i = 0; i < ELEMENTSOF(places); i++) {
+                char name[64];
+
+                snprintf(name, sizeof(name), "bind-for-%u", places[i]);
+                a = load_attr(find_kind("bind-list"));
+                a.load.attach_type = places[i];
+                try_load(name, a);
+        }
+        a = load_attr(find_kind("bind-list"));
+        a.load.license = (uintptr_t) "LGPL-2.1-or-later";
+        try_load("bind-license", a);
+        map = 99999;
+        try_load("bind-map-99999", load_attr(find_kind("bind-list")));
+        map = cgroup;
+        try_load("bind-map-cgroup", load_attr(find_kind("bind-list")));
+        make_map("list");
+
+        program = load(find_kind("bind-list"));
+        for (size_t i = 0; i < ELEMENTSOF(places); i++)
+                if (places[i] == 8 || places[i] == 9 || places[i] == 6 || places[i] == 0) {
+                        char name[64];
+
+                        snprintf(name, sizeof(name), "bind-attach-%u", places[i]);
+                        report(name, attach(BPF_ATTACH_MULTI, places[i], false));
+                        snprintf(name, sizeof(name), "bind-link-%u", places[i]);
+                        a = (BpfAttr){ .link = { (uint32_t) program, (uint32_t) cgroup, places[i] } };
+                        try_at(name, BPF_COMMAND_LINK_CREATE, &a, sizeof(a.link));
+                        snprintf(name, sizeof(name), "bind-link-%u-minus-1", places[i]);
+                        a.link.target = UINT32_MAX;
+                        try_at(name, BPF_COMMAND_LINK_CREATE, &a, 64);
+                        a.link.flags = 1;
+                        try_at(name, BPF_COMMAND_LINK_CREATE, &a, 64);
+                }
+        QUERY("bind-query", 64, a.query.attach_type = 8);
+        QUERY("bind-query-9", 64, a.query.attach_type = 9);
+        report("bind-detach-9", detach(9, true));
+        report("bind-detach-without-program", detach(8, false));
+        report("bind-detach", detach(8, true));
+        report("bind-detach-again", detach(8, true));
+}
+
 static void odd(const char *path) {
         odd_sizes();
         odd_memory();
         odd_log();
         odd_fields();
         odd_attach(path);
+        odd_maps();
+        odd_bind(path);
 }
 
 /* -- races
@@ -727,8 +830,9 @@ static void odd(const char *path) {
 
 static atomic_bool stop;
 static BpfAttr shared;
-static struct bpf_insn shared_insns[7];
+static struct bpf_insn shared_insns[32];
 static int shared_fd;
+static uint32_t expected_type = BPF_PROGRAM_CGROUP_DEVICE;
 
 /* What a program may be when it's loaded: "good" is lent, "bad" isn't. */
 static void *flip_attr(void *unused) {
@@ -745,6 +849,18 @@ static void *flip_instructions(void *unused) {
 
         for (unsigned i = 0; !atomic_load(&stop); i++)
                 shared_insns[5] = i & 1 ? bad : good;
+        return NULL;
+}
+
+/* A result that isn't lent. */
+static void *flip_result(void *unused) {
+        struct bpf_insn good = MOV(0, 1), bad = MOV(0, 3);
+        size_t i = 0;
+
+        while (shared_insns[i].code != good.code || shared_insns[i].imm != 1 || shared_insns[i].dst_reg != 0)
+                i++;
+        for (unsigned k = 0; !atomic_load(&stop); k++)
+                shared_insns[i] = k & 1 ? bad : good;
         return NULL;
 }
 
@@ -771,7 +887,7 @@ static void race(unsigned long n, void *(*flip)(void *), long (*call)(void)) {
                 else
                         ok++;
                 if (r > 0) {
-                        bad += type_of((int) r) != 15;
+                        bad += type_of((int) r) != expected_type;
                         /* Some stay, to be looked at by whoever may. */
                         if (ok % 8 == 0 && ok < 8 * 32)
                                 printf("id %u\n", program_id((int) r));
@@ -786,6 +902,14 @@ static void race(unsigned long n, void *(*flip)(void *), long (*call)(void)) {
         for (int i = 0; i < 4096; i++)
                 if (counts[i] > 0)
                         printf("%s %u\n", error_name(i), counts[i]);
+}
+
+static void share(const char *name) {
+        Kind *kind = find_kind(name);
+
+        shared = load_attr(kind);
+        memcpy(shared_insns, kind->insns, kind->n * sizeof(kind->insns[0]));
+        shared.load.instructions = (uintptr_t) shared_insns;
 }
 
 static long call_shared(void) {
@@ -820,6 +944,12 @@ static void perform(int argc, char **argv) {
                 report(name, program = load(find_kind(first)));
         else if (strcmp(name, "map") == 0)
                 report(name, make_map(first));
+        else if (strcmp(name, "value-map") == 0)
+                value_map = map;
+        else if (strcmp(name, "put") == 0)
+                report(name, put((uint32_t) number(first), number(second)));
+        else if (strcmp(name, "freeze") == 0)
+                report(name, freeze(map));
         else if (strcmp(name, "pin-map") == 0)
                 report(name, pin(6, first, map));
         else if (strcmp(name, "get-map") == 0)
@@ -869,6 +999,8 @@ static void perform(int argc, char **argv) {
                 report(name, open_device(first));
         else if (strcmp(name, "send") == 0)
                 report(name, send_datagram(first));
+        else if (strcmp(name, "bind") == 0)
+                report(name, bind_to(first, number(second), argc > 3 ? argv[3] : NULL));
         else if (strcmp(name, "storm") == 0)
                 storm(number(first));
         else if (strcmp(name, "has-call") == 0)
@@ -897,10 +1029,13 @@ static void perform(int argc, char **argv) {
                 shared = load_attr(find_kind("allow"));
                 race(number(first), flip_attr, call_shared);
         } else if (strcmp(name, "race-instructions") == 0) {
-                memcpy(shared_insns, find_kind("deny-zero")->insns, sizeof(shared_insns));
-                shared = load_attr(find_kind("deny-zero"));
-                shared.load.instructions = (uintptr_t) shared_insns;
+                share("deny-zero");
                 race(number(first), flip_instructions, call_shared);
+        } else if (strcmp(name, "race-bind") == 0) {
+                make_map("list");
+                share("bind-list");
+                expected_type = BPF_PROGRAM_CGROUP_SOCK_ADDR;
+                race(number(first), flip_result, call_shared);
         } else if (strcmp(name, "race-fd") == 0) {
                 shared_fd = dup(cgroup);
                 race(number(first), flip_fd, call_attach_shared);

@@ -42,8 +42,8 @@ static inline void drop_capabilities(const char *names) {
                                                 UINT64_C(1) << CAP_FOWNER },
                 { "nice", UINT64_C(1) << CAP_SYS_NICE },
                 { "net_admin", UINT64_C(1) << CAP_NET_ADMIN },
-                { "perfmon", UINT64_C(1) << 38 },
                 { "bpf", UINT64_C(1) << 39 },
+                { "perfmon", UINT64_C(1) << 38 },
         };
         struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
         struct __user_cap_data_struct data[2];
