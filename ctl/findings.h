@@ -24,6 +24,10 @@ void findings_add_policy(GPtrArray *findings, const Policy *policy);
 /* Adds what of a unit's settings defeats its policy, and what the policy lacks for it. */
 void findings_add_unit(GPtrArray *findings, const UnitSettings *settings, const Policy *policy);
 
+/* The same of a command line of systemd-nspawn, for the calls that the policy intercepts and BPF tokens. */
+void findings_add_nspawn(GPtrArray *findings, const UnitSettings *settings, const ExecCommand *command,
+                CallSet calls, bool tokens);
+
 /* Prints them as "WHERE: MESSAGE (HINT)". */
 void findings_print(const GPtrArray *findings);
 void findings_to_json(const GPtrArray *findings, Json *json, const char *name);
