@@ -38,6 +38,12 @@ static int allow_computing_only(void) {
         scmp_filter_ctx context;
         int r;
 
+        /* Level 1: it's loaded by prctl(2). Where a filter was compiled before, with a level that wasn't
+         * asked of the kernel (filter.c), libseccomp 2.5 doesn't know the number of seccomp(2). */
+        r = seccomp_api_set(1);
+        if (r < 0)
+                return r;
+
         context = seccomp_init(SCMP_ACT_ERRNO(EPERM));
         if (!context)
                 return -ENOMEM;

@@ -51,3 +51,10 @@ ExecStart=/usr/local/bin/load-module finit /etc/hostname 0 ""
     finally:
         host.run(["deputyctl", "disable", unit], check=False)
         host.run(f"rm -rf /etc/systemd/system/{unit} /etc/deputyd/policy.d/{unit}.d")
+
+
+def test_reader_without_the_daemon(host):
+    """A supervisor that has compiled its target's filter itself confines its children all the same."""
+    host.write("/run/modembedded.conf", POLICY)
+    command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "load-module", "finit", "/etc/hostname", "0", ""]
+    assert host.run(["deputy-run", "--policy=/run/modembedded.conf", "--", *command]).stdout == "-1 ENOEXEC\n"
