@@ -24,9 +24,9 @@ void findings_add_policy(GPtrArray *findings, const Policy *policy);
 /* Adds what of a unit's settings defeats its policy, and what the policy lacks for it. */
 void findings_add_unit(GPtrArray *findings, const UnitSettings *settings, const Policy *policy);
 
-/* The same of a command line of systemd-nspawn, for the calls that the policy intercepts and BPF tokens. */
+/* The same of a command line of systemd-nspawn. */
 void findings_add_nspawn(GPtrArray *findings, const UnitSettings *settings, const ExecCommand *command,
-                CallSet calls, bool tokens);
+                const Policy *policy);
 
 /* Prints them as "WHERE: MESSAGE (HINT)". */
 void findings_print(const GPtrArray *findings);

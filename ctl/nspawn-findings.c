@@ -170,14 +170,17 @@ static bool is_no(const char *value) {
         return value && g_strv_contains(no, value);
 }
 
-/* "file_users": PrivateUsers= of its settings file; may be NULL. The command line beats it, if it says
- * anything, unless it says that the file does. */
+/* The command line beats the settings file, if it says anything, unless it says that the file does. */
+static bool file_comes_first(const ExecCommand *command) {
+        return g_strcmp0(nspawn_value(command, "--settings", 0, true), "override") == 0;
+}
+
+/* "file_users": PrivateUsers= of its settings file; may be NULL. */
 static bool has_private_users(const ExecCommand *command, const char *file_users) {
         const char *private_users = nspawn_value(command, "--private-users", 0, false);
-        bool flag = nspawn_has_flag(command, "--private-users", 'U'),
-             file_first = g_strcmp0(nspawn_value(command, "--settings", 0, true), "override") == 0;
+        bool flag = nspawn_has_flag(command, "--private-users", 'U');
 
-        if (file_users && (file_first || (!private_users && !flag)))
+        if (file_users && (file_comes_first(command) || (!private_users && !flag)))
                 return !is_no(file_users);
 
         return private_users ? !is_no(private_users) : flag;
@@ -267,8 +270,50 @@ static char *nspawn_filter_lacks(char **filter, CallSet calls) {
         return lacking->len > 0 ? g_strdup(lacking->str) : NULL;
 }
 
+/* "--rlimit=RLIMIT_MEMLOCK=…": its value, or NULL. */
+static const char *nspawn_memlock(const ExecCommand *command) {
+        static const char *const names[] = { "RLIMIT_MEMLOCK=", "LimitMEMLOCK=", "MEMLOCK=" };
+        g_autoptr(GPtrArray) values = nspawn_values(command, "--rlimit", 0, true);
+
+        for (guint i = values->len; i > 0; i--)
+                for (size_t k = 0; k < G_N_ELEMENTS(names); k++)
+                        if (g_str_has_prefix(values->pdata[i - 1], names[k]))
+                                return (const char *) values->pdata[i - 1] + strlen(names[k]);
+
+        return NULL;
+}
+
+/* crun before 1.14 raises RLIMIT_MEMLOCK to infinity before it loads device rules. Where it can't, it goes on
+ * without them, and without a word. The container's limits are what nspawn sets: the kernel's defaults unless
+ * it's told others, and never more than it has itself. So it takes both, the unit's setting and nspawn's. */
+static void check_nspawn_memlock(GPtrArray *findings, const UnitSettings *settings,
+                const ExecCommand *command, const char *text, const Policy *policy) {
+        g_autofree char *in_file = settings_file_value(text, "LimitMEMLOCK");
+        const char *argument = nspawn_memlock(command),
+                   *value = in_file && (!argument || file_comes_first(command)) ? in_file : argument;
+        bool unit = settings->limit_memlock == UINT64_MAX,
+             nspawn = value && g_str_has_suffix(value, "infinity"); /* or "SOFT:infinity" */
+
+        if (!(policy->bpf.programs & POLICY_BPF_CGROUP_DEVICE) || (unit && nspawn))
+                return;
+
+        if (nspawn)
+                findings_add(findings, LOG_WARNING, settings->id,
+                                g_strdup("nspawn can't give its container an RLIMIT_MEMLOCK of infinity: the "
+                                         "unit hasn't got it"),
+                                g_strdup_printf("systemctl edit '%s': [Service] LimitMEMLOCK=infinity",
+                                                settings->id));
+        else
+                findings_add(findings, LOG_INFO, settings->id,
+                                g_strdup("crun before 1.14 silently sets no device rules in there, unless "
+                                         "RLIMIT_MEMLOCK is infinity"),
+                                g_strdup_printf("LimitMEMLOCK=infinity in %s[Exec] of its .nspawn file",
+                                                unit ? "" : "[Service] of the unit and in "));
+}
+
 void findings_add_nspawn(GPtrArray *findings, const UnitSettings *settings, const ExecCommand *command,
-                CallSet calls, bool tokens) {
+                const Policy *policy) {
+        CallSet calls = policy_intercepted_calls(policy);
         g_autofree char *machine = nspawn_machine(command);
         g_autofree char *path = NULL, *text = NULL, *file_users = NULL, *file_filter = NULL, *lacking = NULL;
         g_auto(GStrv) filter = NULL;
@@ -289,7 +334,11 @@ void findings_add_nspawn(GPtrArray *findings, const UnitSettings *settings, cons
                 findings_add(findings, LOG_INFO, path,
                                 g_strdup("its SystemCallFilter= denies calls, and beats the policy"), NULL);
 
-        calls &= ~check_nspawn_capabilities(findings, settings, command, path, text, calls, tokens);
+        if (call_set_contains(calls, CALL_BPF))
+                check_nspawn_memlock(findings, settings, command, text, policy);
+
+        calls &= ~check_nspawn_capabilities(
+                        findings, settings, command, path, text, calls, policy_allows_bpf_token(policy));
 
         /* The file's list takes the place of the command line's. */
         filter = file_filter ? g_strsplit_set(file_filter, " \t", -1)

@@ -364,8 +364,7 @@ void findings_add_unit(GPtrArray *findings, const UnitSettings *settings, const 
 
                 if (exec_command_is_program(command, "systemd-nspawn")) {
                         nspawn = true;
-                        findings_add_nspawn(findings, settings, command, calls,
-                                        policy_allows_bpf_token(policy));
+                        findings_add_nspawn(findings, settings, command, policy);
                 }
         }
 

@@ -161,6 +161,7 @@ static const BusProperty settings_properties[] = {
         { "ProtectKernelLogs", "b", offsetof(UnitSettings, protect_kernel_logs), NULL },
         { "AmbientCapabilities", "t", offsetof(UnitSettings, ambient_capabilities), NULL },
         { "CapabilityBoundingSet", "t", offsetof(UnitSettings, bounding_set), NULL },
+        { "LimitMEMLOCK", "t", offsetof(UnitSettings, limit_memlock), NULL },
         { "SystemCallFilter", "(bas)", offsetof(UnitSettings, system_call_filter), read_list },
         { "RestrictAddressFamilies", "(bas)", offsetof(UnitSettings, address_families), read_list },
         { "DevicePolicy", "s", offsetof(UnitSettings, device_policy), NULL },

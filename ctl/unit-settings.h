@@ -24,6 +24,7 @@ typedef struct UnitSettings {
         bool dynamic_user, private_users, private_devices, no_new_privileges, restrict_realtime;
         bool restrict_suid_sgid, protect_kernel_modules, protect_clock, protect_kernel_logs;
         uint64_t ambient_capabilities, bounding_set;
+        uint64_t limit_memlock; /* the hard one */
         UnitList system_call_filter, address_families;
         GPtrArray *device_allow; /* char *: a specifier, its mode, the next specifier ... */
 } UnitSettings;

@@ -4,7 +4,7 @@
 import pytest
 import test_bpf
 import test_bpf_compiled
-from test_bpf import CGROUPS, DELEGATED, words
+from test_bpf import CGROUPS, FUSE_DEVICE, LIMIT, words
 from test_bpf_compiled import PRIVATE
 
 OWN = f"{CGROUPS}/test"
@@ -13,12 +13,16 @@ OWN = f"{CGROUPS}/test"
 @pytest.fixture(scope="module")
 def nest(guest):
     """A container with the profile."""
-    container = guest.container("nest", settings=DELEGATED + "Capability=CAP_BPF\n" + PRIVATE)
-    container.enable("--profile=nested-containers")
-    container.start()
+    container = test_bpf.container_with(
+        guest, "nest", settings=f"{LIMIT}Capability=CAP_BPF\n{PRIVATE}", unit_settings=LIMIT + FUSE_DEVICE)
     container.run(["mkdir", "-p", OWN])
     yield container
     container.stop()
+
+
+@pytest.fixture(scope="module")
+def bundle(nest):
+    return test_bpf.make_bundle(nest)
 
 
 def test_program_denies_a_device(nest):
@@ -54,6 +58,13 @@ def test_loops_take_a_capability(nest):
 @pytest.mark.parametrize("kind", test_bpf_compiled.HOSTILE)
 def test_hostile_programs(nest, kind):
     assert words(nest.run(f"bpf-calls map value , value-map , map list , load {kind}"))["load"] == "EPERM"
+
+
+@pytest.mark.parametrize("name", ["runc", "crun"])
+def test_runtime(nest, bundle, name):
+    """Debian's crun does without device rules, and says nothing, where it may not raise its limit of locked memory."""
+    assert test_bpf.has_limit(nest)
+    test_bpf.check_device_rules(nest, bundle, name, name)
 
 
 @pytest.mark.parametrize("tool", ["bpf-calls", "bpf-calls-32"])

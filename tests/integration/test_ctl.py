@@ -622,6 +622,33 @@ def test_verify_reads_nspawns_settings_file(host, service, line, denied):
         host.run("rm /etc/systemd/nspawn/ctl-x.nspawn")
 
 
+@pytest.mark.parametrize("unit_has, options, line, level, hint", [
+    (False, "", "", "note", "LimitMEMLOCK=infinity in [Service] of the unit and in [Exec] of its .nspawn file"),
+    (True, "", "", "note", "LimitMEMLOCK=infinity in [Exec] of its .nspawn file"),
+    (True, "", "LimitMEMLOCK=infinity", None, None),
+    (True, "", "LimitMEMLOCK=8M:infinity", None, None),
+    (True, "--rlimit=RLIMIT_NOFILE=9 --rlimit=RLIMIT_MEMLOCK=infinity --rlimit=RLIMIT_NPROC=9", "", None, None),
+    (True, "--rlimit=RLIMIT_MEMLOCK=8M", "LimitMEMLOCK=infinity", "note", "[Exec]"),
+    (True, "--rlimit=RLIMIT_MEMLOCK=8M --settings=override", "LimitMEMLOCK=infinity", None, None),
+    (False, "", "LimitMEMLOCK=infinity", "warning", "[Service] LimitMEMLOCK=infinity"),
+])
+def test_verify_says_what_an_old_crun_takes(host, service, unit_has, options, line, level, hint):
+    """It takes two settings; with one of them it looks as if all were well."""
+    unit = service(f"[Service]\nLimitMEMLOCK={'infinity' if unit_has else '8M'}\n"
+                   f"ExecStart=/usr/bin/deputy-run -- systemd-nspawn -U {options} --system-call-filter=bpf --boot --machine=ctl-x\n")
+    host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", "[Intercept]\nSystemCalls=bpf\n[Bpf]\nAllowProgram=cgroup-device\n")
+    host.write("/etc/systemd/nspawn/ctl-x.nspawn", f"[Exec]\n{line}\n")
+    try:
+        findings = host.run(["deputyctl", "verify", "--json=short", unit]).json()
+        assert [f["level"] for f in findings] == ([level] if level else []), findings
+        assert not hint or ("RLIMIT_MEMLOCK" in findings[0]["message"] and hint in findings[0]["hint"]), findings
+        # Addresses take no such limit.
+        host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", "[Intercept]\nSystemCalls=bpf\n[Bpf]\nAllowProgram=cgroup-skb\n")
+        assert host.run(["deputyctl", "verify", "--json=short", unit]).json() == []
+    finally:
+        host.run("rm /etc/systemd/nspawn/ctl-x.nspawn")
+
+
 @pytest.mark.parametrize("fuse, level, words", [("", "note", "mount(8) needs -t"), ("Fuse=xfs:fusexfs\n", "warning", "the programs of Fuse= need to")])
 def test_verify_says_which_sources_stay_closed(host, service, fuse, level, words):
     policy = f"[Intercept]\nSystemCalls=mount\nAllowUsers=nobody\n[Mount]\nAllowType=ext4\nAllowSource=b 7:*\n{fuse}"
