@@ -26,6 +26,7 @@
  *   - reuse the thread's id, or exec a set-user-ID program meanwhile: see caller.h. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -32,15 +32,18 @@ static char *in_directory(const char *name) {
 Test(drop_in, is_as_documented) {
         g_autoptr(GPtrArray) lines = g_ptr_array_new(), links = drop_in_links_new();
         g_autofree char *text = NULL;
+        bool ends_so;
 
         g_ptr_array_add(lines, "/usr/bin/deputy-run -- /bin/a");
         g_ptr_array_add(lines, "-/usr/bin/deputy-run -- /bin/b");
         text = drop_in_compose(lines, links);
-        cr_assert(g_str_has_suffix(text,
-                                  "\n[Unit]\nRequires=deputyd.socket\nAfter=deputyd.socket deputyd.service\n"
-                                  "\n[Service]\nExecStart=\nExecStart=/usr/bin/deputy-run -- /bin/a\n"
-                                  "ExecStart=-/usr/bin/deputy-run -- /bin/b\n"),
-                        "%s", text);
+        /* Not within cr_assert(): newer GLib makes a macro of g_str_has_suffix(), and criterion pastes what
+         * comes first. */
+        ends_so = g_str_has_suffix(text,
+                        "\n[Unit]\nRequires=deputyd.socket\nAfter=deputyd.socket deputyd.service\n"
+                        "\n[Service]\nExecStart=\nExecStart=/usr/bin/deputy-run -- /bin/a\n"
+                        "ExecStart=-/usr/bin/deputy-run -- /bin/b\n");
+        cr_assert(ends_so, "%s", text);
 }
 
 Test(drop_in, remembers_its_links) {
