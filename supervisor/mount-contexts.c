@@ -265,6 +265,7 @@ static void adopt_kept(MountKept *theirs, pid_t pid, int pidfd) {
         k->tree_fd = tree;
         k->watch_fd = watch;
         k->locked = theirs->locked;
+        k->read_only = theirs->read_only;
         k->since_usec = theirs->since_usec;
         k->device = theirs->device;
         k->inode = theirs->inode;
@@ -410,7 +411,7 @@ static MountKept *room_for_kept(void) {
         return k;
 }
 
-int mount_kept_add(int tree_fd, int watch_fd, bool locked, const MountParameters *parameters,
+int mount_kept_add(int tree_fd, int watch_fd, bool locked, bool read_only, const MountParameters *parameters,
                 uint64_t now_usec) {
         _cleanup_close_ int tree = tree_fd, watch = watch_fd;
         struct stat st;
@@ -433,6 +434,7 @@ int mount_kept_add(int tree_fd, int watch_fd, bool locked, const MountParameters
         k->tree_fd = TAKE_FD(tree);
         k->watch_fd = TAKE_FD(watch);
         k->locked = locked;
+        k->read_only = read_only;
         k->since_usec = now_usec;
         k->device = st.st_dev;
         k->inode = st.st_ino;

@@ -74,6 +74,7 @@ typedef struct MountKept {
         int32_t tree_fd;  /* of fsmount(2): closing it dissolves the mount if it isn't attached */
         int32_t watch_fd; /* its root directory: locked by the caller's open file as long as that's open */
         bool locked;
+        bool read_only; /* the mount's own flag: statvfs(2) doesn't tell it from its superblock's */
         uint64_t since_usec;
         uint64_t device, inode, id;
         MountParameters parameters; /* to make it once more */
@@ -106,8 +107,8 @@ bool mount_parameters_next(const MountParameters *parameters, size_t *position, 
 void mount_context_release(MountContext *context);
 
 /* Takes both descriptors over, in any case. Return: 0 or a negative errno. */
-int mount_kept_add(
-                int tree_fd, int watch_fd, bool locked, const MountParameters *parameters, uint64_t now_usec);
+int mount_kept_add(int tree_fd, int watch_fd, bool locked, bool read_only, const MountParameters *parameters,
+                uint64_t now_usec);
 
 /* Which kept mount has this (O_PATH) descriptor as its root? Return: 1 and the entry, to be released or
  * dropped; 0, it's none of ours. */

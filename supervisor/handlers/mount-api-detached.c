@@ -39,10 +39,11 @@ static bool nothing_kept(const Request *request) {
 
 /* Hands the mount out, in place of the caller's descriptor "number" if that isn't -1. Takes "tree_fd" over.
  * Return: the number of the caller's descriptor, or a negative errno. */
-static int give_mount(
-                Request *request, int tree_fd, const MountParameters *parameters, bool cloexec, int number) {
+static int give_mount(Request *request, int tree_fd, uint64_t attributes, const MountParameters *parameters,
+                bool cloexec, int number) {
         _cleanup_close_ int tree = tree_fd, fd = -1, watch = -1;
-        bool locked;
+        bool locked, read_only = (attributes & MOUNT_ATTR_RDONLY) ||
+                                 request->policy->mount.read_only == MOUNT_READ_ONLY_YES;
         int r, n;
 
         r = mount_as_caller_open(&request->caller, tree, &fd, &watch, &locked);
@@ -54,7 +55,8 @@ static int give_mount(
                 return n;
         fault_point("mount-injected");
 
-        r = mount_kept_add(TAKE_FD(tree), TAKE_FD(watch), locked, parameters, mount_api_now_usec());
+        r = mount_kept_add(
+                        TAKE_FD(tree), TAKE_FD(watch), locked, read_only, parameters, mount_api_now_usec());
         if (r < 0)
                 log_warning_errno(r, "Failed to keep a mount until it's attached: %m");
 
@@ -97,7 +99,7 @@ static Verdict make_mount(Request *request, MountContext *context, bool cloexec,
         request_acting(request, SLOT_ACTING, 0);
         context->tree_fd = close_fd(context->tree_fd);
         context->state = MOUNT_CONTEXT_MOUNTED;
-        r = give_mount(request, tree, &context->parameters, cloexec, -1);
+        r = give_mount(request, tree, attributes, &context->parameters, cloexec, -1);
         return r == -ENOENT ? VERDICT_CONTINUED : mount_api_answer(request, r, ret_result);
 }
 
@@ -246,23 +248,22 @@ Verdict mount_api_move_mount(Request *request, int64_t *ret_result) {
         return verdict;
 }
 
-static uint64_t attributes_of(int fd) {
+static uint64_t attributes_of(const MountKept *kept) {
         static const struct {
                 unsigned long flag;
                 uint64_t attribute;
         } table[] = {
-                { ST_RDONLY, MOUNT_ATTR_RDONLY },
                 { ST_NOSUID, MOUNT_ATTR_NOSUID },
                 { ST_NODEV, MOUNT_ATTR_NODEV },
                 { ST_NOEXEC, MOUNT_ATTR_NOEXEC },
                 { ST_NODIRATIME, MOUNT_ATTR_NODIRATIME },
                 { NO_SYMLINKS_FOLLOWED, MOUNT_ATTR_NOSYMFOLLOW },
         };
-        uint64_t attributes = 0;
+        uint64_t attributes = kept->read_only ? MOUNT_ATTR_RDONLY : 0;
         struct statvfs s;
 
-        if (fstatvfs(fd, &s) < 0)
-                return 0;
+        if (fstatvfs(kept->tree_fd, &s) < 0)
+                return attributes;
 
         for (size_t i = 0; i < G_N_ELEMENTS(table); i++)
                 if (s.f_flag & table[i].flag)
@@ -276,12 +277,11 @@ static uint64_t attributes_of(int fd) {
         return attributes;
 }
 
-/* Is it something that only we can do, since the access times of the mount are locked, and nothing else that
- * the kernel would have to say something about? */
-static bool changes_access_times(const struct mount_attr *a) {
+/* Is it about attributes alone, and nothing that the kernel would have to say something about? */
+static bool changes_attributes(const struct mount_attr *a) {
         uint64_t atime = a->attr_set & MOUNT_ATTR__ATIME;
 
-        if (!((a->attr_set | a->attr_clr) & ACCESS_TIMES) || a->propagation != 0 || a->userns_fd != 0)
+        if (a->propagation != 0 || a->userns_fd != 0)
                 return false;
         if ((a->attr_set | a->attr_clr) & ~(uint64_t) FSMOUNT_ATTRIBUTES)
                 return false;
@@ -292,11 +292,17 @@ static bool changes_access_times(const struct mount_attr *a) {
         return atime == MOUNT_ATTR_RELATIME || atime == MOUNT_ATTR_NOATIME || atime == MOUNT_ATTR_STRICTATIME;
 }
 
-/* Makes the mount once more, as the caller wants it, and puts it in place of what it has. It's the same
- * superblock, which lives. */
+/* Is it something that only we can do, since it's locked: the access times, always, and what would be taken
+ * off? (What's put on isn't, and may have been so by the caller natively.) */
+static bool changes_locked(const struct mount_attr *a, uint64_t attributes) {
+        return ((a->attr_set | a->attr_clr) & ACCESS_TIMES) || (a->attr_clr & attributes);
+}
+
+/* Makes the mount once more, as the caller wants it and with what the policy forces, and puts it in place of
+ * what it has. It's the same superblock, which lives. */
 static Verdict replace_mount(Request *request, MountKept *kept, const struct mount_attr *a, int caller_fd,
                 bool cloexec, int64_t *ret_result) {
-        uint64_t attributes = attributes_of(kept->tree_fd);
+        uint64_t attributes = (attributes_of(kept) & ~a->attr_clr) | a->attr_set;
         _cleanup_close_ int made = -1;
         bool internal = false;
         Reason reason = REASON_NONE;
@@ -305,7 +311,7 @@ static Verdict replace_mount(Request *request, MountKept *kept, const struct mou
         MountRequest m;
 
         r = mount_api_build_request(request, &kept->parameters, &m);
-        m.attributes = (attributes & ~a->attr_clr) | a->attr_set;
+        m.attributes = attributes;
         if (request_wants_description(request))
                 request->arguments = mount_api_describe(&m);
         if (r >= 0)
@@ -322,12 +328,13 @@ static Verdict replace_mount(Request *request, MountKept *kept, const struct mou
         if (r < 0)
                 return VERDICT_CONTINUED; /* EPERM, and all is as before. */
 
-        r = give_mount(request, tree, &kept->parameters, cloexec, caller_fd);
+        r = give_mount(request, tree, attributes, &kept->parameters, cloexec, caller_fd);
         return r < 0 ? VERDICT_CONTINUED : mount_api_answer(request, 0, ret_result);
 }
 
 /* mount_setattr(2). The kernel locks a mount's access times together with what must be locked; but until it's
- * attached, mount(8) wants to set them. All other attributes are left to the kernel. */
+ * attached, mount(8) wants to set them, and to take off what an option says the opposite of ("rw", "dev").
+ * What the policy forces stays, as with fsmount(2). What isn't locked is left to the kernel. */
 Verdict mount_api_mount_setattr(Request *request, int64_t *ret_result) {
         int caller_fd = (int) request->args[0], flags, r;
         struct mount_attr a;
@@ -342,16 +349,17 @@ Verdict mount_api_mount_setattr(Request *request, int64_t *ret_result) {
                 return VERDICT_CONTINUED;
         if (caller_read_both(&request->caller, request->args[1], &path, 1, request->args[3], &a, sizeof(a)) <
                                         0 ||
-                        path != 0 || !changes_access_times(&a))
+                        path != 0 || !changes_attributes(&a))
                 return VERDICT_CONTINUED;
 
         if (mount_api_identify(request, NULL, &r) != REASON_NONE || caller_impersonate(&request->caller) < 0)
                 return VERDICT_CONTINUED;
         if (find_kept(request, caller_fd, &flags, &kept) == 0)
                 return VERDICT_CONTINUED;
+        /* Of a bpf file system nothing is locked. */
         if (caller_verify(&request->caller) < 0 || mount_api_is_bpf(&kept->parameters) ||
-                        (attributes_of(kept->tree_fd) & a.attr_clr & ~ACCESS_TIMES)) {
-                /* What's set may be locked, and then it's EPERM. Of a bpf file system nothing is. */
+                        !changes_locked(&a, attributes_of(kept))) {
+                kept->read_only = kept->read_only || (a.attr_set & MOUNT_ATTR_RDONLY);
                 mount_kept_release(kept);
                 return VERDICT_CONTINUED;
         }

@@ -291,7 +291,7 @@ static int keep_mount(int *ret_theirs, uint64_t now) {
         *ret_theirs = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         watch = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         cr_assert(flock(*ret_theirs, LOCK_SH | LOCK_NB) == 0);
-        return mount_kept_add(tree, watch, true, &(MountParameters){ .type = "tmpfs" }, now);
+        return mount_kept_add(tree, watch, true, false, &(MountParameters){ .type = "tmpfs" }, now);
 }
 
 static int find_kept(int fd, MountKept **ret) {
