@@ -110,8 +110,20 @@ def test_counters_survive_a_restart(demo):
 
 
 def test_stop_ends_the_lending_until_the_container_restarts(host, demo):
-    """PID 1 (before version 254) forgets the listeners of a service that's stopped: that's what stopping means."""
+    """PID 1 forgets the listeners of a service that's stopped; from version 254 on only if it's told to, and until then calls
+    wait for the next deputyd."""
+    before = host.target(demo.unit)["id"]
     host.systemctl("stop", "deputyd.service")
+    if int(host.show("deputyd.service", "NFileDescriptorStore") or 0) > 0:
+        waiting = demo.spawn("mknod /while-stopped c 1 3; rm /while-stopped")
+        time.sleep(2)
+        assert waiting.poll() is None
+        host.systemctl("start", "deputyd.service")
+        out, err = waiting.communicate(timeout=60)
+        assert waiting.returncode == 0, out + err
+        assert host.target(demo.unit)["id"] == before
+        host.systemctl("stop", "deputyd.service")
+        host.systemctl("clean", "--what=fdstore", "deputyd.service")
     assert not demo.run("mknod /while-stopped c 1 3", check=False).ok
     demo.start()
     demo.run("mknod /after-stop c 1 3; rm /after-stop")
