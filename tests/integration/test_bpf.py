@@ -36,9 +36,10 @@ def container_with(host, name, settings="", policy=None, profile="nested-contain
 def nest(host):
     """A container with the profile. It sees the host's cgroups, as one with a careless bind mount does."""
     host.run("mkdir -p /srv/bpf; mount -t bpf bpf /srv/bpf")
+    host.run("[ -e /dev/loop-control ] || mknod -m 600 /dev/loop-control c 10 237")
     container = container_with(
         host, "nest", settings=f"{LIMIT}Capability=CAP_NET_ADMIN\n[Files]\nBindReadOnly={CGROUPS}:/host-cgroups\nBind=/srv/bpf:/host-bpf\n",
-        unit_settings=LIMIT + FUSE_DEVICE)
+        unit_settings=LIMIT + FUSE_DEVICE + "DeviceAllow=/dev/loop-control rw\n")
     yield container
     container.remove()
     host.run("umount /srv/bpf")
@@ -195,13 +196,16 @@ def test_nested_nspawn(nest):
     """systemd-nspawn asks the container's service manager for a scope with DevicePolicy=closed."""
     copy_program(nest, "/usr/bin/systemd-nspawn")
     nest.run("mkdir -p /srv/inner/usr/bin /srv/inner/bin /srv/inner/etc /srv/inner/proc /srv/inner/sys /srv/inner/dev /srv/inner/run /srv/inner/tmp; "
-             "cp /usr/local/bin/bpf-calls /srv/inner/bin; cp /usr/local/bin/bpf-calls /srv/inner/usr/bin; touch /srv/inner/etc/os-release; "
-             "cd /srv/inner; mknod -m 666 fuse c 10 229")
-    outside = nest.run("bpf-calls open /srv/inner/fuse").stdout.split()[-1]
+             "cp /usr/local/bin/bpf-calls /srv/inner/bin; cp /usr/local/bin/bpf-calls /srv/inner/usr/bin; touch /srv/inner/etc/os-release")
+    # A device that's open to the container, and that systemd-nspawn doesn't open to its own by itself.
+    nest.host.run(f"mknod -m 666 {nest.root}/srv/inner/loop c 10 237")
+    outside = nest.run("bpf-calls open /srv/inner/loop").stdout.split()[-1]
     assert outside != "EPERM"
     # It remounts what it makes there, which the locked flags of the container's own /run would forbid.
     nest.run("mkdir -p /run/systemd/nspawn; mount -t tmpfs tmpfs /run/systemd/nspawn")
-    command = "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --private-network --pipe --directory=/srv/inner {} bpf-calls open /dev/null , open /fuse"
+    # A newer one leaves nothing of the old root, and whoever sees no procfs and no sysfs may mount none.
+    command = ("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet --register=no --private-network --pipe --directory=/srv/inner "
+               "--bind=/proc:/run/outer-proc --bind=/sys:/run/outer-sys {} bpf-calls open /dev/null , open /loop")
     result = nest.run(command.format(""), check=False)
     assert [line.split()[-1] for line in result.stdout.splitlines()] == ["OK", "EPERM"], result
     result = nest.run(command.format("'--property=DeviceAllow=char-misc rw'"), check=False)
@@ -488,8 +492,10 @@ def test_program_of_another_container(nest, host):
         assert words(nest.run(f"bpf-calls by-id {number}"))["by-id"] == "ENOENT"
         assert words(other.run(f"bpf-calls by-id {number}"))["by-id"] == "OK"
     finally:
-        other.stop()
+        # systemd-run would wait for ever for a container that's gone.
+        other.run("busybox pkill -x bpf-calls", check=False)
         holder.communicate(timeout=30)
+        other.stop()
 
 
 def test_broken_policy_guards_all_the_same(host):
