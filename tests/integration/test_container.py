@@ -46,7 +46,7 @@ def test_target_is_listed_with_unit_and_machine(demo):
     "device-not-lent": "mknod /refused b 8 0",
     "other-minor": "mknod /refused c 1 1",
     "block-for-character": "mknod /refused b 1 3",
-    "dropped-capability": "capsh --drop=cap_mknod -- -c 'mknod /refused c 1 3'",
+    "dropped-capability": "capsh --drop=cap_mknod --inh= -- -c 'mknod /refused c 1 3'",
     "nested-user-namespace": "cd /tmp; unshare -Ur mknod /tmp/refused c 1 3",
     "cleared-effective-capability": "calls --drop=mknod mknod /refused c 600 1:3 | grep -v EPERM",
 }.items())
@@ -93,7 +93,7 @@ def test_other_trusted_name_is_refused(demo):
 
 
 @pytest.mark.parametrize("how, command", {
-    "dropped-capability": "capsh --drop=cap_sys_admin -- -c 'setfattr -n trusted.overlay.opaque -v y /etc'",
+    "dropped-capability": "capsh --drop=cap_sys_admin --inh= -- -c 'setfattr -n trusted.overlay.opaque -v y /etc'",
     "nested-user-namespace": "unshare -Ur setfattr -n trusted.overlay.opaque -v y /tmp",
 }.items())
 def test_setfattr_without_the_capability_is_refused(demo, how, command):

@@ -487,7 +487,7 @@ def test_now_restarts(host, service):
 
 
 @pytest.mark.parametrize("settings,where,words", [
-    ("SystemCallFilter=@system-service", "error", "seccomp"),
+    ("SystemCallFilter=@system-service\nSystemCallFilter=~seccomp", "error", "seccomp"),
     ("SystemCallFilter=~mknod", "warning", "before deputyd is asked: mknod"),
     ("RestrictAddressFamilies=AF_INET", "error", "RestrictAddressFamilies="),
     ("RestrictSUIDSGID=yes", "note", "RestrictSUIDSGID"),

@@ -242,7 +242,8 @@ def test_nested_pid_namespace(sized):
     out = parse(sized.run("unshare -pf --mount-proc sh -c 'sleep 1.2; calls sysinfo here'").stdout)[0][1]
     assert out["totalram"] == LIMIT
     assert out["uptime"] in (2, 3)
-    out = parse(sized.run("unshare -Urpf --mount-proc calls sysinfo here", uid=1000).stdout)[0][1]
+    # (A procfs of its own it may not have where parts of the container's are covered.)
+    out = parse(sized.run("unshare -Urpf calls sysinfo here", uid=1000).stdout)[0][1]
     assert out["totalram"] == LIMIT and out["uptime"] == 1
 
 
