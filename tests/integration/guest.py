@@ -4,7 +4,8 @@ unified cgroup hierarchy, the behaviour of the kernel that Debian ships.
 
 QEMU boots a small Debian, made once and kept in CACHE, with systemd as PID 1. What's written to its disks is thrown away.
 QEMU translates every instruction (TCG), so that it works in a virtual machine, too, and boots within
-half a minute; DEPUTYD_TEST_ACCEL=kvm is faster where that works.
+half a minute; DEPUTYD_TEST_ACCEL=kvm is faster where that works. It's of this machine's own release, or of
+DEPUTYD_TEST_GUEST_SUITE= (which mustn't be older, as this machine's build runs there).
 
 Commands get there through a serial port of their own and tests/tools/guest-agent.c; the console is only a log. A
 Guest is otherwise used like a Host of host.py.
@@ -14,6 +15,7 @@ import contextlib
 import hashlib
 import io
 import json
+import lzma
 import os
 import shutil
 import signal
@@ -26,15 +28,16 @@ import time
 from pathlib import Path
 
 from host import new_record
-from machine import CACHE, ROOT_PACKAGES, TOOLS, Machine, TestHostError, cache_lock, debian_tarball, die_with_parent, root_tarball
+from machine import CACHE, ROOT_PACKAGES, TOOLS, Machine, TestHostError, apt_mirror, cache_lock, debian_tarball, die_with_parent, root_tarball
 
 # What the host side of the tests needs beyond what containers have.
-PACKAGES = ROOT_PACKAGES + ("e2fsprogs", "libglib2.0-0", "libkmod2", "libmount1", "libseccomp2", "libsmartcols1", "nftables",
+PACKAGES = ROOT_PACKAGES + ("libglib2.0-bin", "libkmod2", "libmount1", "libseccomp2", "libsmartcols1", "nftables",
                             "procps", "squashfs-tools", "systemd-container", "udev", "xz-utils", "zstd")
 # In the initial RAM disk: what it takes to mount the root and to reach the test.
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "ext4")
 IMAGE_VERSION = 1  # of what _make_root() does
 CONTAINERS = 4     # so many containers get a disk that's ready; further ones are unpacked
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PORT = "org.deputyd.agent"
 BOOT_SECONDS = 240
 
@@ -87,9 +90,33 @@ def missing_requirement():
 
 # -- images -------------------------------------------------------------------------------------------------
 
-def kernel_package():
+def guest_suite():
+    return os.environ.get("DEPUTYD_TEST_GUEST_SUITE") or apt_mirror()[1]
+
+
+def _apt_options(suite):
+    """What makes apt look at another release's packages: lists of its own, in CACHE."""
+    mirror, own_suite = apt_mirror()
+    if suite == own_suite:
+        return []
+    directory = CACHE / f"apt-{suite}"
+    options = []
+    for name, path in (("Dir::Etc::SourceList", "sources.list"), ("Dir::Etc::SourceParts", "none"), ("Dir::State::Lists", "lists"), ("Dir::Cache", "cache")):
+        options += ["-o", f"{name}={directory / path}"]
+    with cache_lock():
+        if not any(directory.glob("lists/*Packages*")):
+            for path in ("none", "lists/partial", "cache/archives/partial"):
+                (directory / path).mkdir(parents=True, exist_ok=True)
+            (directory / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {suite} main\n")
+            done = subprocess.run(["apt-get", "update", "-qq", "-o", "APT::Sandbox::User=root", *options], capture_output=True, text=True, timeout=300)
+            if done.returncode != 0:
+                raise TestHostError(f"apt can't get the lists of {suite}:\n{done.stderr}")
+    return options
+
+
+def kernel_package(apt):
     """The package that Debian's metapackage of the kernel stands for."""
-    depends = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True, timeout=60)
+    depends = subprocess.run(["apt-cache", *apt, "depends", "linux-image-amd64"], capture_output=True, text=True, timeout=60)
     for line in depends.stdout.splitlines():
         name = line.split()[-1]
         if "Depends:" in line and name.startswith("linux-image-"):
@@ -120,6 +147,10 @@ def _cpio(files):
     return bytes(out)
 
 
+def _plain(path):
+    return Path(path).name.removesuffix(".xz")
+
+
 def _boot_files(root, modules):
     """The unchanging part of the initial RAM disk, from an unpacked root."""
     depends = {}
@@ -135,23 +166,25 @@ def _boot_files(root, modules):
 
     files = {"dev/console": (0o020600, (5, 1)), "init": (0o100755, INIT.encode())}
     for path in order:
-        files[f"modules/{Path(path).name}"] = (0o100644, (modules / path).read_bytes())
-    files["modules/order"] = (0o100644, "".join(f"{Path(path).name}\n" for path in order).encode())
+        content = (modules / path).read_bytes()
+        files[f"modules/{_plain(path)}"] = (0o100644, lzma.decompress(content) if path.endswith(".xz") else content)
+    files["modules/order"] = (0o100644, "".join(f"{_plain(path)}\n" for path in order).encode())
     files["bin/busybox"] = (0o100755, (root / "bin/busybox").read_bytes())
     for library in ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/libc.so.6", "lib/x86_64-linux-gnu/libresolv.so.2"):
         files[library] = (0o100755, (root / library).resolve().read_bytes())
     return files
 
 
-def _make_root(root, work, package):
+def _make_root(root, work, package, apt):
     """Completes the guest's root: a kernel's modules without its package's scripts, and the few settings it needs."""
-    subprocess.run(["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package], cwd=work, check=True, timeout=300, capture_output=True)
+    subprocess.run(["apt-get", *apt, "download", "-qq", "-o", "APT::Sandbox::User=root", package], cwd=work, check=True, timeout=300, capture_output=True)
     unpacked = work / "kernel"
     subprocess.run(["dpkg-deb", "-x", next(work.glob("*.deb")), unpacked], check=True, timeout=120)
-    release = next((unpacked / "lib/modules").iterdir()).name
+    packaged = next(path for path in unpacked.glob("**/lib/modules/*") if path.is_dir())  # /lib or, later, /usr/lib
+    release = packaged.name
     modules = root / "lib/modules" / release
     modules.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(unpacked / "lib/modules" / release, modules)
+    shutil.move(packaged, modules)
     shutil.copy(unpacked / f"boot/config-{release}", root / "boot")
     subprocess.run(["chroot", root, "depmod", release], check=True, timeout=120)
 
@@ -174,8 +207,10 @@ def _make_image(image, root, size):
 
 def images():
     """(kernel, initial RAM disk, root image, container image), made once and kept in CACHE by what's in them."""
-    package = kernel_package()
-    tarball, container_tarball = debian_tarball(PACKAGES), root_tarball()
+    suite = guest_suite()
+    apt = _apt_options(suite)
+    package = kernel_package(apt)
+    tarball, container_tarball = debian_tarball(PACKAGES, suite), root_tarball(suite)
     key = hashlib.sha256(f"{tarball.name} {package} {IMAGE_VERSION} {INIT} {BOOT_MODULES}".encode()).hexdigest()[:12]
     directory, container = CACHE / f"guest-{key}", container_tarball.with_suffix(".ext4")
     with cache_lock():
@@ -183,7 +218,7 @@ def images():
             if finished.exists():
                 continue
             with tempfile.TemporaryDirectory(prefix="guest.", dir=CACHE) as work:
-                partial = make(Path(work), package, container_tarball if make is _make_container else tarball)
+                partial = make(Path(work), package, apt, container_tarball if make is _make_container else tarball)
                 partial.rename(finished)
     return directory / "vmlinuz", directory / "initrd", directory / "root.ext4", container
 
@@ -193,18 +228,18 @@ def _unpack(tarball, root):
     subprocess.run(["tar", "-C", root, "--xattrs", "--numeric-owner", "-xf", tarball], check=True, timeout=120)
 
 
-def _make_guest(work, package, tarball):
+def _make_guest(work, package, apt, tarball):
     root, result = work / "root", work / "result"
     _unpack(tarball, root)
     result.mkdir()
-    kernel, modules = _make_root(root, work, package)
+    kernel, modules = _make_root(root, work, package, apt)
     shutil.copy(kernel, result / "vmlinuz")
     (result / "initrd").write_bytes(_cpio(_boot_files(root, modules)))
     _make_image(result / "root.ext4", root, 8 << 30)
     return result
 
 
-def _make_container(work, _, tarball):
+def _make_container(work, _package, _apt, tarball):
     _unpack(tarball, work / "root")
     _make_image(work / "image", work / "root", 4 << 30)
     return work / "image"
@@ -456,6 +491,7 @@ class Guest(Machine):
     def __init__(self, build=None, **kwargs):
         super().__init__(**({"build": build} if build else {}), **kwargs)
         self.accel = None
+        self.suite = guest_suite()
         self._qemu = self._agent = self._monitor = self._record = None
         self._disks = 0
         self._spare = list(range(CONTAINERS))
@@ -547,6 +583,11 @@ class Guest(Machine):
                 return False
 
         self.wait_for(let_go, 30, f"{device} to go")
+
+    def idmapped(self):
+        """The types of file systems of which its kernel can make idmapped mounts."""
+        kernel = tuple(int(number) for number in self.run("uname -r").stdout.split("-")[0].split(".")[:2])
+        return {"ext4", "xfs", "btrfs", "erofs", "vfat"} | ({"squashfs"} if kernel >= (6, 2) else set())
 
     def _fill_root(self, container, path):
         if not self._spare:

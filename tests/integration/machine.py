@@ -24,7 +24,7 @@ TOOLS = BUILD / "tests" / "tools"
 CACHE = Path(os.environ.get("DEPUTYD_TEST_CACHE", "/var/cache/deputyd-test"))
 
 ROOT_PACKAGES = (
-    "acl", "attr", "busybox", "cpio", "dbus", "debootstrap", "kmod", "libcap2-bin", "rsync", "systemd", "systemd-sysv", "util-linux",
+    "acl", "attr", "busybox", "cpio", "dbus", "debootstrap", "e2fsprogs", "kmod", "libcap2-bin", "rsync", "systemd", "systemd-sysv", "util-linux",
 )
 
 
@@ -107,13 +107,15 @@ def debian_tarball(packages, suite=None):
     return tarball
 
 
-def root_tarball():
+def root_tarball(suite=None):
     """The root file system of containers."""
-    return debian_tarball(ROOT_PACKAGES)
+    return debian_tarball(ROOT_PACKAGES, suite)
 
 
 class Machine:
     """A booted systemd with what tests need of it. Subclasses say how a command gets there."""
+
+    suite = None  # of Debian, for containers; None: as this machine's
 
     def __init__(self, build=BUILD):
         self.build = Path(build)
@@ -269,7 +271,7 @@ class Machine:
         self.run("[ -e /dev/loop-control ] || mknod -m 600 /dev/loop-control c 10 237")
         for _ in range(100):
             free = self.run(["losetup", "-f"], check=False)
-            number = free.stdout.strip().removeprefix("/dev/loop")
+            number = free.stdout.partition(" ")[0].strip().removeprefix("/dev/loop")
             if not number.isdigit():
                 raise TestHostError(f"no loop device is free: {free}")
             node = f"/dev/loop{number}"
@@ -291,9 +293,9 @@ class Machine:
     def _fill_root(self, container, path):
         """Unpacks a root file system into the container's directory."""
         with open(path, "rb") as tarball:
-            process = self._popen(self._argv(["tar", "-C", container.root, "--xattrs", "-x"], 120), stdin=tarball,
+            process = self._popen(self._argv(["tar", "-C", container.root, "--xattrs", "-x"], 300), stdin=tarball,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            output, _ = process.communicate(timeout=140)
+            output, _ = process.communicate(timeout=320)
         if process.returncode != 0:
             raise TestHostError(f"The root of {container.name} can't be unpacked: {output}")
 
@@ -301,7 +303,7 @@ class Machine:
         """A container "systemd-nspawn@NAME.service" with its own copy of the small root, or another; not started yet."""
         container = Container(self, name)
         self.run(["mkdir", "-p", container.root])
-        self._fill_root(container, tarball or root_tarball())
+        self._fill_root(container, tarball or root_tarball(self.suite))
         for tool in tools():
             self.put(tool, f"{container.root}/usr/local/bin/{tool.name}")
         self.write(f"{container.root}/etc/hostname", f"{name}\n")

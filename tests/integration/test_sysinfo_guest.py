@@ -124,12 +124,14 @@ def lxcfs(guest_sized):
     """lxcfs itself, as Debian packages it, over the container's /proc/meminfo and /proc/uptime."""
     guest = guest_sized.host
     with cache_lock():
-        packages = sorted(CACHE.glob("lxcfs_*.deb")) + sorted(CACHE.glob("libfuse3-3_*.deb"))
+        packages = sorted(CACHE.glob("lxcfs_*.deb")) + sorted(CACHE.glob("libfuse3-*.deb"))
         if len(packages) < 2:
+            depends = subprocess.run(["apt-cache", "depends", "lxcfs"], capture_output=True, text=True, timeout=60).stdout
+            library = re.search(r"libfuse3-\d+", depends).group()
             with tempfile.TemporaryDirectory(dir=CACHE) as work:
-                subprocess.run(["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", "lxcfs", "libfuse3-3"], cwd=work, check=True, timeout=300, capture_output=True)
+                subprocess.run(["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", "lxcfs", library], cwd=work, check=True, timeout=300, capture_output=True)
                 subprocess.run(f"mv {work}/*.deb {CACHE}", shell=True, check=True)
-            packages = sorted(CACHE.glob("lxcfs_*.deb")) + sorted(CACHE.glob("libfuse3-3_*.deb"))
+            packages = sorted(CACHE.glob("lxcfs_*.deb")) + sorted(CACHE.glob("libfuse3-*.deb"))
     for package in packages:
         tar = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], capture_output=True, check=True).stdout
         guest.run(["tar", "-C", "/", "-x", "--keep-directory-symlink", "--no-overwrite-dir"], input=tar, binary=True)
