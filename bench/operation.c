@@ -283,6 +283,26 @@ static long call_bpf_load_kprobe(const Place *place) {
         return load_program(BPF_PROG_TYPE_KPROBE);
 }
 
+/* Files of modules in /bench, which bench/run puts there where it measures them. Each is opened once. */
+static long load_module(int *fd, const char *path) {
+        if (*fd < 0)
+                *fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        return syscall(SYS_finit_module, *fd, "", 0);
+}
+
+static long call_module_lent(const Place *place) {
+        static int fd = -1;
+
+        return load_module(&fd, "/bench/lent.ko");
+}
+
+static long call_module_other(const Place *place) {
+        static int fd = -1;
+
+        return load_module(&fd, "/bench/other.ko");
+}
+
 static const Operation operations[] = {
         { "getppid", call_getppid, NULL, 0 },
         { "round-trip", call_round_trip, NULL, ROUND_TRIP_RESULT },
@@ -314,6 +334,8 @@ static const Operation operations[] = {
         { "sched-rr", call_sched_rr, sched_as_before, 0 },
         { "setpriority", call_setpriority, priority_as_before, 0 },
         { "ioprio", call_ioprio, ioprio_as_before, 0 },
+        { "module-lent", call_module_lent, NULL, 0 },
+        { "module-other", call_module_other, NULL, 0 },
 };
 
 const Operation *operation_find(const char *name) {

@@ -168,11 +168,12 @@ class Machine:
         return result
 
     def spawn(self, argv, timeout=300, **kwargs):
-        """Starts a command in the background; its stdout and stderr are pipes."""
+        """Starts a command in the background; its stdout and stderr are pipes, of text unless text=False."""
         kwargs.setdefault("stdin", subprocess.DEVNULL)
         kwargs.setdefault("stdout", subprocess.PIPE)
         kwargs.setdefault("stderr", subprocess.PIPE)
-        return self._popen(self._argv(argv, timeout), text=True, **kwargs)
+        kwargs.setdefault("text", True)
+        return self._popen(self._argv(argv, timeout), **kwargs)
 
     def unit_run(self, argv, unit=None, properties=(), check=True, timeout=60, input=None):
         """Runs a command as a transient service of the machine and waits for it."""
