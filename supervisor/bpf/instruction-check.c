@@ -113,12 +113,10 @@ static bool check_arithmetic(const Check *c, const struct bpf_insn *insn, State 
         case BPF_ADD:
         case BPF_SUB:
         case BPF_MUL:
-        case BPF_DIV:
         case BPF_OR:
         case BPF_AND:
         case BPF_LSH:
         case BPF_RSH:
-        case BPF_MOD:
         case BPF_XOR:
         case BPF_ARSH:
                 break;

@@ -32,7 +32,7 @@ Test(bpf_check, rules_of_devices) {
                         JUMP(BPF_JNE, 4, 1, 1), GOTO(0));
         DEVICE_GOOD(LOAD(BPF_H, 2, 1, 0), LOAD(BPF_H, 3, 1, 2), LOAD(BPF_B, 4, 1, 3), LOAD(BPF_B, 5, 1, 11));
         DEVICE_GOOD(COPY(6, 1), COPY(7, 6), LOAD(BPF_W, 1, 7, 4), OP(BPF_ADD, 1, 1));
-        DEVICE_GOOD(MOV(2, -1), OP(BPF_NEG, 2, 0), OP(BPF_DIV, 2, 3), OP_REG(BPF_XOR, 2, 2));
+        DEVICE_GOOD(MOV(2, -1), OP(BPF_NEG, 2, 0), OP(BPF_MUL, 2, 3), OP_REG(BPF_XOR, 2, 2));
         DEVICE_GOOD(I(BPF_JMP32 | BPF_JEQ | BPF_K, 0, 0, 0, 1));
         GOOD(INSTRUCTIONS_CONSTANT, MOV(0, 0), EXIT);
 }
@@ -122,6 +122,9 @@ Test(bpf_check, device_rules_have_no_calls_maps_or_memory) {
         DEVICE_BAD(0, OP_REG(BPF_ADD, 2, 10));
         DEVICE_BAD(0, I(BPF_ALU64 | BPF_MOV | BPF_X, 2, 3, 8, 0)); /* sign-extending */
         DEVICE_BAD(0, I(BPF_ALU64 | BPF_DIV | BPF_K, 2, 0, 1, 3)); /* signed */
+        /* Each takes the kernel four instructions, and time: nobody needs them for such rules. */
+        DEVICE_BAD(0, OP(BPF_DIV, 2, 3));
+        DEVICE_BAD(0, OP_REG(BPF_MOD, 2, 3));
         DEVICE_BAD(0, I(BPF_ALU64 | BPF_MOV | BPF_K, 2, 1, 0, 0));
         DEVICE_BAD(0, I(BPF_ALU64 | BPF_MOV | BPF_X, 2, 3, 0, 1));
         DEVICE_BAD(0, I(BPF_ALU | BPF_END | BPF_X, 2, 0, 0, 16));
