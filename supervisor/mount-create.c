@@ -85,14 +85,14 @@ static bool is_id_option(const char *name) {
         return strcmp(name, "uid") == 0 || strcmp(name, "gid") == 0;
 }
 
-/* An id in an option is one of the container's. The superblock is the host's: without an idmapped mount
- * between them, it has to be told the host's. */
+/* An id in an option is one of the container's, which must have it, as natively. The superblock is the
+ * host's: without an idmapped mount between them, it has to be told the host's. */
 static int set_id(const MountRequest *m, int context, const MountOption *option, bool idmapped) {
         char text[16], *end;
         unsigned long n;
         uint32_t id;
 
-        if (idmapped || !in_container(m) || !option->value)
+        if (!in_container(m) || !option->value)
                 return mount_configure(context, FSCONFIG_SET_STRING, option->name, option->value);
 
         errno = 0;
@@ -101,7 +101,7 @@ static int set_id(const MountRequest *m, int context, const MountOption *option,
                         !translate_id(m, option->name[0] == 'g', false, (uint32_t) n, &id))
                 return -EINVAL;
 
-        g_snprintf(text, sizeof(text), "%" PRIu32, id);
+        g_snprintf(text, sizeof(text), "%" PRIu32, idmapped ? (uint32_t) n : id);
         return mount_configure(context, FSCONFIG_SET_STRING, option->name, text);
 }
 
