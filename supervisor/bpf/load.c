@@ -244,14 +244,30 @@ static int write_true_size(const BpfRequest *b, uint32_t true_size) {
 
 /* Before 6.17 the verifier also follows what a processor may guess wrong, which has no end in a loop. With
  * CAP_PERFMON it doesn't, nor does it see to it that a program tells no addresses: for programs of this set
- * we do that ourselves (see compiled-check.h). It's lent only where it's needed. Return: which capabilities a
- * second attempt may have; 0: there's to be none. */
-static CapabilitySet may_try_again(const BpfRequest *b, InstructionSet set, int error) {
-        if (set != INSTRUCTIONS_SOCK_ADDR || (error != -EINVAL && error != -EFAULT && error != -E2BIG) ||
-                        bpf_may_borrow(b, CAP_PERFMON) != REASON_NONE)
-                return 0;
+ * we do that ourselves (see compiled-check.h). It's lent only where it's needed. */
+static bool may_try_again(const BpfRequest *b, InstructionSet set, int error) {
+        return set == INSTRUCTIONS_SOCK_ADDR && (error == -EINVAL || error == -EFAULT || error == -E2BIG) &&
+               bpf_may_borrow(b, CAP_PERFMON) == REASON_NONE;
+}
 
-        return LOAD_CAPABILITIES | CAPABILITY_BIT(CAP_PERFMON);
+/* The second attempt, without a log: who has CAP_PERFMON is told in it where in the kernel the maps are. So
+ * the caller has the log of the first one, if that's why, and an empty one if it's been loaded. */
+static int try_again(const BpfRequest *b, BpfAttr *attr, Log *log) {
+        BpfAttr again = *attr;
+        int fd;
+
+        again.load.log_level = again.load.log_size = 0;
+        again.load.log_buffer = 0;
+        again.load.log_true_size = b->attr.load.log_true_size;
+
+        fd = bpf_call_as(&b->request->caller, BPF_COMMAND_PROG_LOAD, &again, sizeof(again.load),
+                        LOAD_CAPABILITIES | CAPABILITY_BIT(CAP_PERFMON));
+        if (fd >= 0) {
+                attr->load.log_true_size = again.load.log_true_size;
+                if (log->bytes)
+                        log->bytes[0] = 0;
+        }
+        return fd;
 }
 
 /* Loads it. Return: a new fd; or the negative errno that the caller would see. */
@@ -267,7 +283,6 @@ static int load_program(BpfRequest *b, InstructionSet set, Program *p) {
                                          .attach_type = asked->attach_type,
                                          .log_true_size = asked->log_true_size,
                          } };
-        CapabilitySet more;
         Log log = {};
         int fd, r;
 
@@ -284,11 +299,8 @@ static int load_program(BpfRequest *b, InstructionSet set, Program *p) {
 
         fd = bpf_call_as(&b->request->caller, BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr.load),
                         LOAD_CAPABILITIES);
-        more = fd < 0 ? may_try_again(b, set, fd) : 0;
-        if (more != 0) {
-                attr.load.log_true_size = asked->log_true_size;
-                fd = bpf_call_as(&b->request->caller, BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr.load), more);
-        }
+        if (fd < 0 && may_try_again(b, set, fd))
+                fd = try_again(b, &attr, &log);
 
         log.true_size = attr.load.log_true_size != asked->log_true_size ? attr.load.log_true_size : 0;
         r = log.bytes ? log_write(b, &log) : 0;

@@ -138,6 +138,14 @@ def test_programs_that_the_verifier_refuses(nest, kind):
     assert nest.run(command).stdout == nest.host.run(command).stdout
 
 
+@pytest.mark.parametrize("kind", ["bind-list", "bind-unchecked", "bind-unbounded-list"])
+def test_log_tells_no_addresses(nest, kind):
+    """The last one is tried with CAP_PERFMON too, and who has that is told where in the kernel its maps are."""
+    command = f"bpf-calls map list , load-log {kind}"
+    assert "tells addresses" in nest.host.run(command).stdout, "as a check of the check"
+    assert "tells no addresses" in nest.run(command).stdout
+
+
 def test_maps_of_the_wrong_kind(nest):
     """Each program has its kinds of maps."""
     assert words(nest.run("bpf-calls map hash , load bind-list"))["load"] == "EPERM"

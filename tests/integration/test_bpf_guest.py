@@ -53,6 +53,8 @@ def test_loops_take_a_capability(nest):
     assert natively["load"] != "OK"
     assert words(nest.host.run(f"bpf-calls --drop=sys_admin {load}")) == words(nest.run(f"bpf-calls {load}")) == {"map": "OK", "load": "OK"}
     assert words(nest.run(f"bpf-calls --drop=sys_admin {load}")) == natively
+    # With that capability the log would tell where in the kernel the map is.
+    assert nest.run("bpf-calls map list , load-log bind-list").stdout == "map 0 OK\nload-log 0 OK\n  names no map\n"
 
 
 @pytest.mark.parametrize("kind", test_bpf_compiled.HOSTILE)

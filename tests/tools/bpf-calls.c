@@ -45,6 +45,7 @@ static void usage(FILE *stream) {
               "  --thread            in a thread that isn't the leader\n\n"
               "Commands:\n"
               "  load KIND           a program of bpf-programs.c, which becomes the current one\n"
+              "  load-log KIND       the same with a log: does that tell a map's address?\n"
               "  map KIND            a map of bpf-programs.c, likewise\n"
               "  value-map           the current map becomes the one whose value programs read\n"
               "  put KEY VALUE       numbers, into the current map\n"
@@ -123,6 +124,27 @@ static int load(Kind *kind) {
         BpfAttr attr = load_attr(kind);
 
         return (int) call_bpf(BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr));
+}
+
+/* With all that the verifier says. In it the kernel shows a map as the address that it put in place of the
+ * descriptor: "(18) r1 = 0xffff…", or 0x0 to whom that isn't told. */
+static void load_with_log(Kind *kind) {
+        static char log[1 << 20];
+        BpfAttr attr = load_attr(kind);
+        bool named = false, told = false;
+
+        attr.load.log_level = 2;
+        attr.load.log_buffer = (uintptr_t) log;
+        attr.load.log_size = sizeof(log);
+        report("load-log", call_bpf(BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr)));
+
+        for (const char *p = log; (p = strstr(p, "(18) r")); p++) {
+                const char *address = strstr(p, " = 0x");
+
+                named = true;
+                told |= address && strtoull(address + 3, NULL, 0) > 0;
+        }
+        printf("  %s\n", told ? "tells addresses" : named ? "tells no addresses" : "names no map");
 }
 
 static uint32_t program_id(int fd) {
@@ -942,6 +964,8 @@ static void perform(int argc, char **argv) {
         errno = 0;
         if (strcmp(name, "load") == 0)
                 report(name, program = load(find_kind(first)));
+        else if (strcmp(name, "load-log") == 0)
+                load_with_log(find_kind(first));
         else if (strcmp(name, "map") == 0)
                 report(name, make_map(first));
         else if (strcmp(name, "value-map") == 0)

@@ -99,6 +99,7 @@ static Kind kinds[] = {
         BIND4("bind-unchecked", LOAD(BPF_W, 3, 1, 24), LOOK_UP(3), LOAD(BPF_W, 1, 0, 0), MOV(0, 1), EXIT),
         BIND4("bind-endless", MOV(0, 1), JUMP(-1), EXIT),
         BIND4("bind-unbounded", LOAD(BPF_W, 2, 1, 24), MOV(0, 1), JNE(2, 5, -2), EXIT),
+        BIND4("bind-unbounded-list", LOAD(BPF_W, 6, 1, 24), LOOK_UP(6), MOV(0, 1), JNE(6, 5, -2), EXIT),
         BIND4("bind-may-goto", MOV(0, 1), INSN(BPF_JMP | 0xe0, 0, 0, 0, 0), EXIT),
         BIND4("bind-spill", STORE(BPF_DW, 10, 1, -8), MOV(0, 1), EXIT),
         BIND4("bind-value", MAP_VALUE(1, 0), LOAD(BPF_W, 1, 1, 0), MOV(0, 1), EXIT),
