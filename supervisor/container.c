@@ -15,6 +15,7 @@
 #include "basic/fd.h"
 #include "supervisor/container.h"
 #include "supervisor/kernel-files.h"
+#include "supervisor/thread-entry.h"
 
 /* From linux/nsfs.h of 6.11, for older headers: the host's number of a process of that namespace. */
 #define PID_FROM_NAMESPACE_IOCTL _IOR(0xb7, 0x6, int)
@@ -59,11 +60,9 @@ static bool is_first_process(int proc_fd) {
 /* Return: the /proc/PID of a process if it's in that namespace, and its init if "first". */
 static int open_process(const char *pid, ino_t inode, bool first) {
         _cleanup_close_ int fd = -1;
-        char path[sizeof("/proc/") + 3 * sizeof(pid_t)];
         ino_t found;
 
-        snprintf(path, sizeof(path), "/proc/%s", pid);
-        fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        fd = openat(thread_entry_proc(), pid, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0)
                 return -errno;
         if (container_namespace_of(fd, &found) < 0 || found != inode || (first && !is_first_process(fd)))
@@ -74,12 +73,14 @@ static int open_process(const char *pid, ino_t inode, bool first) {
 
 /* Before 6.11: asks all processes. Once for each container. */
 static int search_init(ino_t inode) {
-        DIR *dir;
-        int fd = -ESRCH;
+        int proc_fd = openat(thread_entry_proc(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -ESRCH;
+        DIR *dir = proc_fd < 0 ? NULL : fdopendir(proc_fd);
 
-        dir = opendir("/proc");
-        if (!dir)
-                return -errno;
+        if (!dir) {
+                fd = -errno;
+                close_fd(proc_fd);
+                return fd;
+        }
 
         for (struct dirent *d; fd < 0 && (d = readdir(dir));)
                 if (g_ascii_isdigit(d->d_name[0]) && strlen(d->d_name) < 3 * sizeof(pid_t))

@@ -26,6 +26,7 @@
 #include "supervisor/fuse-mount.h"
 #include "supervisor/fuse-start.h"
 #include "supervisor/request.h"
+#include "supervisor/thread-entry.h"
 
 /* A server that stays in the foreground is taken for ready when its mount has been there for so long: some
  * mount first and then find out that they can't go on. */
@@ -353,11 +354,11 @@ static void wipe_arguments(void) {
 
 static void close_the_supervisor_s(const FuseStart *start, int supervisor_sock, FILE *mountinfo) {
         const CallerProcess *process = &start->process;
-        int fds[11 + _NAMESPACE_MAX] = { supervisor_sock, fileno(mountinfo), start->watch_sock,
+        int fds[12 + _NAMESPACE_MAX] = { supervisor_sock, fileno(mountinfo), start->watch_sock,
                 start->report_sock, start->stderr_r, start->stderr_w, start->null_fd, process->root_fd,
-                process->cwd_fd, start->server->target_fd, start->server->journal_fd };
+                process->cwd_fd, start->server->target_fd, start->server->journal_fd, thread_entry_proc() };
 
-        memcpy(fds + 11, process->namespace_fds, sizeof(process->namespace_fds));
+        memcpy(fds + 12, process->namespace_fds, sizeof(process->namespace_fds));
         fuse_close_all_but(fds, G_N_ELEMENTS(fds));
 
         for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
@@ -386,8 +387,8 @@ void fuse_watch_run(FuseStart *start, int supervisor_sock, FILE *mountinfo) {
         wipe_arguments();
         close_the_supervisor_s(start, supervisor_sock, mountinfo);
 
-        w.proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (w.proc_fd < 0 || fuse_mount_id(start->server->target_fd, &w.point.parent_id) < 0)
+        w.proc_fd = thread_entry_proc();
+        if (fuse_mount_id(start->server->target_fd, &w.point.parent_id) < 0)
                 r = fail(&w, -EIO, "Failed to look at the mount point");
 
         if (r == 0) {
@@ -395,6 +396,7 @@ void fuse_watch_run(FuseStart *start, int supervisor_sock, FILE *mountinfo) {
                 if (w.entering == 0) {
                         close_fd(supervisor_sock);
                         close_fd(start->watch_sock);
+                        close_fd(w.proc_fd); /* It would keep the supervisor's procfs. */
                         fuse_child_run(start);
                 }
                 if (w.entering < 0)

@@ -210,6 +210,12 @@ static int run(void) {
         if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
                 return log_error_errno(errno, "Failed to block signals: %m");
 
+        r = caller_setup();
+        if (r == -EXDEV)
+                return log_error_errno(r, "/proc is of another pid namespace, and there may be no other");
+        if (r < 0)
+                return log_error_errno(r, "Failed to open /proc: %m");
+
         r = arg_embedded_fd >= 0 ? start_embedded(&s) : start_for_daemon(&s);
         if (r <= 0)
                 return r;
@@ -224,10 +230,6 @@ static int run(void) {
                 .state = s.state,
         };
         atomic_store(&s.state->slots[s.slot_index].owner, (int32_t) getpid());
-
-        r = caller_setup();
-        if (r < 0)
-                return log_error_errno(r, "Failed to open /proc: %m");
 
         /* Held from here on: see privilege.h. */
         s.capabilities = supervisor_capabilities(s.policy);

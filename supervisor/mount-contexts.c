@@ -22,6 +22,7 @@
 #include "supervisor/mount-contexts.h"
 #include "supervisor/mount-id.h"
 #include "supervisor/privilege.h"
+#include "supervisor/thread-entry.h"
 
 /* By this name others find it among our descriptors. */
 #define TABLE_NAME "deputyd-mount-contexts"
@@ -93,12 +94,14 @@ static bool is_host_root(pid_t pid, int pidfd) {
         struct stat theirs, ours;
         ssize_t n;
 
-        snprintf(path, sizeof(path), "/proc/%i/ns/user", (int) pid);
-        if (stat(path, &theirs) < 0 || stat("/proc/self/ns/user", &ours) < 0 || theirs.st_ino != ours.st_ino)
+        snprintf(path, sizeof(path), "%i/ns/user", (int) pid);
+        if (fstatat(thread_entry_proc(), path, &theirs, 0) < 0 ||
+                        fstatat(thread_entry_proc(), "self/ns/user", &ours, 0) < 0 ||
+                        theirs.st_ino != ours.st_ino)
                 return false;
 
-        snprintf(path, sizeof(path), "/proc/%i/status", (int) pid);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
+        snprintf(path, sizeof(path), "%i/status", (int) pid);
+        fd = openat(thread_entry_proc(), path, O_RDONLY | O_CLOEXEC);
         n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
         if (n < 0)
                 return false;
@@ -113,7 +116,7 @@ static Table *find_other_table(pid_t pid, int *ret_pidfd) {
         char path[64], link[64];
         Table *found = NULL;
         struct dirent *entry;
-        int pidfd;
+        int pidfd, fds;
         DIR *d;
 
         pidfd = pidfd_open(pid, 0);
@@ -123,8 +126,10 @@ static Table *find_other_table(pid_t pid, int *ret_pidfd) {
         /* Its entries are root's, and closed to all else: the ids in force are the last caller's. */
         (void) privilege_raise(CAPABILITY_BIT(CAP_DAC_READ_SEARCH));
 
-        snprintf(path, sizeof(path), "/proc/%i/fd", (int) pid);
-        d = is_host_root(pid, pidfd) ? opendir(path) : NULL;
+        snprintf(path, sizeof(path), "%i/fd", (int) pid);
+        fds = is_host_root(pid, pidfd) ? openat(thread_entry_proc(), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                                       : -1;
+        d = fds < 0 ? NULL : fdopendir(fds);
         while (d && !found && (entry = readdir(d))) {
                 ssize_t n = readlinkat(dirfd(d), entry->d_name, link, sizeof(link) - 1);
 
@@ -137,6 +142,8 @@ static Table *find_other_table(pid_t pid, int *ret_pidfd) {
         }
         if (d)
                 closedir(d);
+        else
+                close_fd(fds);
         (void) privilege_raise(0);
 
         if (!found)

@@ -18,6 +18,7 @@
 
 #include "basic/fd.h"
 #include "supervisor/target-seccomp.h"
+#include "supervisor/thread-entry.h"
 #include "supervisor/worker.h"
 
 /* The kernel allows one task 32768 instructions in all its filters, and counts 4 more for each filter. */
@@ -84,11 +85,11 @@ static int read_status(int proc_fd, Status *ret) {
 }
 
 static int open_entry(pid_t pid) {
-        char path[sizeof("/proc/") + 3 * sizeof(pid_t)];
+        char name[3 * sizeof(pid_t) + 1];
         int fd;
 
-        snprintf(path, sizeof(path), "/proc/%i", (int) pid);
-        fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        snprintf(name, sizeof(name), "%i", (int) pid);
+        fd = openat(thread_entry_proc(), name, O_PATH | O_DIRECTORY | O_CLOEXEC);
         return fd < 0 ? -errno : fd;
 }
 

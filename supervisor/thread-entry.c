@@ -2,12 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "basic/fd.h"
+#include "supervisor/kernel-files.h"
 #include "supervisor/thread-entry.h"
 
 #define ENTRIES_MAX 32u
@@ -32,6 +36,17 @@ static int open_own_proc(void) {
         return fd < 0 ? -errno : fd;
 }
 
+/* Is it of our own pid namespace, whose numbers the kernel tells us? Then there's just one for us in it. */
+static bool is_of_our_namespace(int proc_fd) {
+        char text[4096], *pids, *end;
+
+        if (read_kernel_file_at(proc_fd, "self/status", text, sizeof(text)) < 0)
+                return false;
+
+        pids = strstr(text, "\nNSpid:\t");
+        return pids && strtol(pids + strlen("\nNSpid:\t"), &end, 10) == getpid() && *end == '\n';
+}
+
 int thread_entry_setup(void) {
         for (size_t i = 0; i < ENTRIES_MAX; i++)
                 entries[i] = (ThreadEntry){ .directory_fd = -1, .status_fd = -1, .userns_fd = -1 };
@@ -39,7 +54,14 @@ int thread_entry_setup(void) {
         proc_root_fd = open_own_proc();
         if (proc_root_fd < 0) /* An unprivileged embedded supervisor may not. */
                 proc_root_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        return proc_root_fd < 0 ? -errno : 0;
+        if (proc_root_fd < 0)
+                return -errno;
+        if (!is_of_our_namespace(proc_root_fd)) { /* Callers would be taken for others. */
+                proc_root_fd = close_fd(proc_root_fd);
+                return -EXDEV;
+        }
+
+        return 0;
 }
 
 int thread_entry_proc(void) {

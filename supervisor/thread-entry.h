@@ -21,10 +21,12 @@ typedef struct ThreadEntry {
 } ThreadEntry;
 
 /* Opens a procfs of the host's processes: one of our own, or /proc. Once, at the start, while the process has
- * the host's root. Return: 0 or a negative errno. */
+ * the host's root. Return: 0; -EXDEV if /proc is all there is and it's of another pid namespace; another
+ * negative errno. */
 int thread_entry_setup(void);
 
-/* Its root directory (O_PATH), kept open since then. */
+/* Its root directory (O_PATH), kept open since then. Numbers of processes mean what they mean to us there,
+ * and nowhere else: deputy-run may be started in a pid namespace of its own, with the host's /proc. */
 int thread_entry_proc(void);
 
 /* The kept entries of a thread, opened now if there are none. They stay valid until the next call of this

@@ -118,3 +118,29 @@ def test_third_party_sender_without_a_policy_is_pass_through(host):
     result = host.unit_run(["notify-sender", "calls", "mknodat", "cwd", "/tmp/no-policy", "c", "640", "1:3"], unit="no-policy.service",
                            properties=["User=nobody", "Environment=NOTIFY_SOCKET=/run/deputyd/notify"])
     assert result.stdout.splitlines() == ["mknodat -1 EPERM"]
+
+
+@pytest.fixture
+def policy(host):
+    path = "/run/embedded.conf"
+    host.write(path, "[Intercept]\nSystemCalls=sysinfo mknod\nAllowUsers=nobody\n[Mknod]\nAllowDevice=c 1:3\n")
+    yield path
+    host.run(["rm", path])
+
+
+def test_supervisor_in_a_pid_namespace_of_its_own(host, policy):
+    """Numbers of processes are those of its namespace, whatever /proc is there: here it's still the host's."""
+    run = f"unshare --pid --fork deputy-run --policy={policy} --"
+    out = host.run(f"{run} unshare --pid --fork --mount-proc sh -c 'sleep 1.2; calls sysinfo here'").stdout
+    host_uptime = float(host.read("/proc/uptime").split()[0])
+    assert int(out.split("uptime=")[1].split()[0]) < host_uptime / 2, out
+
+
+def test_supervisor_that_would_take_callers_for_others(host, policy):
+    """The same, where it may not mount a procfs: nothing is run."""
+    without = "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin"
+    result = host.run(f"unshare --pid --fork {without} deputy-run --policy={policy} -- echo run", check=False)
+    assert result.returncode == 125 and result.stdout == "" and "another pid namespace" in result.stderr, result
+    node = "sh -c 'd=$(mktemp -d); chown nobody $d; setpriv --reuid=nobody --clear-groups mknod $d/null c 1 3; stat -c %F $d/null; rm -r $d'"
+    result = host.run(f"unshare --pid --fork --mount-proc {without} deputy-run --policy={policy} -- {node}", check=False)
+    assert result.stdout == "character special file\n", result

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "supervisor/mount-contexts.h"
+#include "supervisor/thread-entry.h"
 
 #define SECOND UINT64_C(1000000)
 
@@ -27,6 +28,8 @@ static void setup(void) {
                 cr_skip_test("needs root");
         if (!mount_contexts_supported())
                 cr_skip_test("this kernel has no kcmp(2)");
+
+        cr_assert(thread_entry_setup() == 0);
 }
 
 TestSuite(mount_contexts, .init = setup, .timeout = 30);
