@@ -11,8 +11,8 @@
  * made.
  *   - use the file system as something else: it belongs to the container's user namespace, so devices and
  * set-user-ID programs on it mean nothing, not even to the host.
- * What nothing meets is that programs with a token may read the memory of the kernel: see Token= in
- * deputyd.policy(5). */
+ * What nothing meets is that programs with a token may read the memory of the kernel, and call its functions:
+ * see Token= in deputyd.policy(5). */
 
 #include <errno.h>
 #include <inttypes.h>

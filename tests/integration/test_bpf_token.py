@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """bpf: tokens, and the file system that they're made of."""
 
+import os
+import pathlib
 import shutil
+import signal
+import struct
 import subprocess
 
 import pytest
@@ -243,6 +247,49 @@ def test_what_the_manual_warns_of(lent):
     lent.run("mount -t bpf bpf /srv/bpf", check=True)
     assert words(lent.run("bpf-calls token /srv/bpf , load read-kernel"))["load"] == "OK"
     assert words(lent.run("bpf-calls load read-kernel"))["load"] == "EPERM"
+
+
+def kernel_functions(*names):
+    """The numbers of these functions in the kernel's type information (see linux/btf.h), or None."""
+    extra = {1: 4, 3: 12, 14: 4, 17: 4}  # what follows a type, by its kind, beside what follows for each member
+    member = {4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12}
+    try:
+        data = pathlib.Path("/sys/kernel/btf/vmlinux").read_bytes()
+    except FileNotFoundError:
+        return None
+    header, types, _, strings, _ = struct.unpack_from("<4xIIIII", data)
+    at, end, found, number = header + types, header + strings, {}, 1
+    while at < end:
+        name, info, _ = struct.unpack_from("<III", data, at)
+        kind = info >> 24 & 31
+        if kind == 12:
+            start = header + strings + name
+            found[data[start:data.index(b"\0", start)].decode()] = number
+        at += 12 + extra.get(kind, 0) + member.get(kind, 0) * (info & 0xffff)
+        number += 1
+    return [found[name] for name in names] if set(names) <= set(found) else None
+
+
+def test_what_else_the_manual_warns_of(lent, host):
+    """Such a program may call functions of the kernel (6.13): that's the end of any process of the host. It takes no capability but those for loading."""
+    functions = kernel_functions("bpf_task_from_pid", "bpf_send_signal_task", "bpf_task_release")
+    if not functions:
+        pytest.skip("this kernel has no such functions")
+    if os.readlink("/proc/self/ns/pid") != "pid:[4026531836]":
+        pytest.skip("the program takes numbers of the first pid namespace: ours could be anybody's there")
+    lent.change_policy(token="Token=delegate_cmds=prog_load delegate_progs=cgroup_skb delegate_attachs=cgroup_inet_ingress")
+    lent.run("mount -t bpf bpf /srv/bpf", check=True)
+    victim = subprocess.Popen(["sleep", "300"])
+    command = f"kill {victim.pid} {' '.join(map(str, functions))}"
+    try:
+        assert words(lent.run(f"bpf-calls {command}"))["load"] == "EPERM"
+        assert victim.poll() is None
+        out = words(lent.run(f"bpf-calls --drop=sys_admin,perfmon token /srv/bpf , {command}"))
+        assert out == {"token": "OK", "load": "OK", "kill": "OK"}
+        assert victim.wait(timeout=10) == -signal.SIGKILL
+    finally:
+        victim.kill()
+        victim.wait()
 
 
 def test_race_on_the_options(lent):

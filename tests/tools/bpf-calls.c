@@ -52,6 +52,7 @@ static void usage(FILE *stream) {
               "  freeze              the current map\n"
               "  token PATH          of the bpf file system mounted there, for all that's loaded and made "
               "from here on\n"
+              "  kill PID FIND SEND RELEASE    any process of the host, with these functions of the kernel\n"
               "  pin-map PATH | get-map PATH    in a bpf file system\n"
               "  keep | forget | swap    put the program aside; close it; exchange it with the one aside\n"
               "  cgroup PATH | cgroup-path PATH    open it, the second with O_PATH\n"
@@ -209,6 +210,47 @@ static long make_token(const char *path) {
                 errno = error;
         }
         return token;
+}
+
+/* What a program with a token may do: bpf_task_from_pid(), bpf_send_signal_task(), bpf_task_release(), which
+ * are called by their numbers in the kernel's type information. It's run once, with no need to attach it
+ * (BPF_PROG_TEST_RUN). */
+static void kill_by_program(int pid, int find, int send, int release) {
+        const int signal_number = 9, whole_process = 1; /* SIGKILL, PIDTYPE_TGID */
+        struct bpf_insn insns[] = {
+                MOV(1, pid),
+                KERNEL_CALL(find),
+                JNE(0, 0, 2),
+                MOV(0, 0),
+                EXIT,
+                COPY(6, 0),
+                COPY(1, 6),
+                MOV(2, signal_number),
+                MOV(3, whole_process),
+                MOV(4, 0),
+                KERNEL_CALL(send),
+                COPY(1, 6),
+                KERNEL_CALL(release),
+                MOV(0, 1),
+                EXIT,
+        };
+        Kind kind = { "kill", BPF_PROGRAM_CGROUP_SKB, BPF_ATTACH_CGROUP_INET_INGRESS, ELEMENTSOF(insns),
+                insns };
+        unsigned char packet[64] = {};
+        struct {
+                uint32_t program, result, size, size_out;
+                uint64_t data, data_out;
+                uint32_t repeat, duration;
+        } run = { .size = sizeof(packet), .data = (uintptr_t) packet };
+        BpfAttr attr = {};
+
+        program = load(&kind);
+        report("load", program);
+        if (program < 0)
+                return;
+        run.program = (uint32_t) program;
+        memcpy(attr.bytes, &run, sizeof(run));
+        report("kill", call_bpf(10, &attr, sizeof(run)));
 }
 
 /* BPF_OBJ_PIN, BPF_OBJ_GET */
@@ -995,6 +1037,9 @@ static void perform(int argc, char **argv) {
                 report(name, cgroup = open(first, O_PATH | O_DIRECTORY | O_CLOEXEC));
         else if (strcmp(name, "token") == 0)
                 report(name, make_token(first));
+        else if (strcmp(name, "kill") == 0 && argc == 5)
+                kill_by_program((int) number(first), (int) number(second), (int) number(argv[3]),
+                                (int) number(argv[4]));
         else if (strcmp(name, "mkdir") == 0)
                 report(name, mkdir(first, 0755));
         else if (strcmp(name, "rmdir") == 0)

@@ -87,7 +87,7 @@ static Kind kinds[] = {
         BIND4("bind-helper", MOV(1, 0), CALL(187), MOV(0, 1), EXIT),
         BIND4("bind-bind", COPY(2, 10), ADD(2, -16), MOV(3, 16), CALL(64), MOV(0, 1), EXIT),
         BIND4("bind-function", INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 1), EXIT, MOV(0, 1), EXIT),
-        BIND4("bind-kernel-function", INSN(BPF_JMP | BPF_CALL, 0, 2, 0, 1), MOV(0, 1), EXIT),
+        BIND4("bind-kernel-function", KERNEL_CALL(1), MOV(0, 1), EXIT),
         BIND4("bind-delete", MOV(3, 0), STORE(BPF_W, 10, 3, -4), COPY(2, 10), ADD(2, -4), MAP(1), CALL(3),
                         MOV(0, 1), EXIT),
         BIND4("bind-map-write", MOV(3, 0), LOOK_UP(3), JEQ(0, 0, 2), MOV(1, 0), STORE(BPF_W, 0, 1, 0),
