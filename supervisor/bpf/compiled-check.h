@@ -15,7 +15,9 @@
  * nothing of it is read or looked up that wasn't written.
  *
  * All this holds whatever the branches on the way decide. So it holds for a processor too that guesses them
- * wrong: there's nothing that it could load from by mistake but the same few places.
+ * wrong: there's nothing that it could load from by mistake but the same few places. Nor can a load overtake
+ * the store before it and find what others left on the stack: where a store goes is the frame pointer and a
+ * constant, which the processor knows at once.
  *
  * The program returns 0 or 1, which is seen from the instructions alone. (A kernel takes more from some: 2
  * and 3 of BPF_CGROUP_INET4_BIND let a process bind to ports below 1024, a privilege that isn't lent.) */
