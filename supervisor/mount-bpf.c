@@ -82,8 +82,18 @@ static int delegate(int context, const BpfDelegation *wanted) {
         return r;
 }
 
+/* All that's lent, but for options that the policy denies whatever else it says. */
+static BpfDelegation delegated_by_default(const MountRequest *m) {
+        BpfDelegation all = m->policy->bpf.token;
+
+        for (BpfDelegated i = 0; i < _BPF_DELEGATED_MAX; i++)
+                if (!policy_allows_mount_option(m->policy, m->type, bpf_delegated_option(i), "0"))
+                        all.bits[i] = 0;
+
+        return all;
+}
+
 int mount_bpf_create(MountRequest *m, int *ret_fd, bool *ret_internal) {
-        const BpfDelegation *lent = &m->policy->bpf.token;
         _cleanup_close_ int namespace = -1, context = -1;
         BpfDelegation wanted = {};
         bool named;
@@ -110,8 +120,8 @@ int mount_bpf_create(MountRequest *m, int *ret_fd, bool *ret_internal) {
         }
 
         if (!named)
-                wanted = *lent;
-        else if (!bpf_delegation_contains(lent, &wanted))
+                wanted = delegated_by_default(m);
+        else if (!bpf_delegation_contains(&m->policy->bpf.token, &wanted))
                 return -EPERM; /* It was checked: this can't be. */
 
         r = delegate(context, &wanted);

@@ -13,5 +13,5 @@
 bool mount_bpf_is_supported(void);
 
 /* As mount_request_create(). What the caller names with delegate_cmds= and its like is delegated, and if it
- * names nothing, all that the policy lends. */
+ * names nothing, all that the policy lends and doesn't deny by DenyOptions=. */
 int mount_bpf_create(MountRequest *m, int *ret_fd, bool *ret_internal);

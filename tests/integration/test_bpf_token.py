@@ -197,6 +197,13 @@ def test_without_the_key_there_is_none(lent):
     assert not lent.run("mount -t bpf -o delegate_cmds=any bpf /srv/bpf").ok
 
 
+def test_denied_options_are_not_delegated_unasked(lent):
+    lent.change_policy(mount="DenyOptions=delegate_progs=*")
+    assert not lent.run("mount -t bpf -o delegate_progs=sched_cls bpf /srv/bpf").ok
+    lent.run("mount -t bpf bpf /srv/bpf", check=True)
+    assert set(lent.options()) == {"delegate_cmds", "delegate_maps", "delegate_attachs"}
+
+
 def test_who_may_not(lent):
     assert not lent.run("mount -t bpf bpf /srv/bpf", uid=1000).ok
     assert lent.run("fsapi --uid=1000 open:bpf create").stdout.splitlines()[-1] != "create OK"
