@@ -46,6 +46,10 @@ static void add_token(GPtrArray *findings, const Policy *policy) {
                                         g_strdup("tokens are made of a file system, and mount isn't "
                                                  "intercepted"),
                                         g_strdup("[Intercept] SystemCalls=mount bpf"));
+                if (!call_set_contains(policy_intercepted_calls(policy), CALL_BPF))
+                        findings_add(findings, LOG_WARNING, where,
+                                        g_strdup("no token is lent, since bpf isn't intercepted"),
+                                        g_strdup("[Intercept] SystemCalls=mount bpf"));
                 return;
         }
 }

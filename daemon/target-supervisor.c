@@ -67,9 +67,11 @@ static pid_t spawn(Target *t, unsigned slot, const int *fds) {
         g_autofree char *slot_argument = g_strdup_printf("--slot=%u", slot);
         g_autofree char *target_argument = g_strdup_printf("--target=%s", t->id);
         g_autofree char *unit_argument = g_strdup_printf("--unit=%s", t->policy->unit);
+        g_autofree char *calls_argument =
+                        g_strdup_printf("--calls=%" G_GINT64_MODIFIER "x", t->calls_known ? t->calls : 0);
         g_autofree char *machine_argument = t->machine ? g_strdup_printf("--machine=%s", t->machine) : NULL;
         char *argv[] = { (char *) "deputy-supervisor", slot_argument, target_argument, unit_argument,
-                machine_argument, NULL };
+                calls_argument, machine_argument, NULL };
         _Atomic int32_t *owner = &t->activity->state->slots[slot].owner;
         pid_t pid;
 

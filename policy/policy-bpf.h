@@ -25,5 +25,5 @@ typedef struct Policy Policy;
 /* Is all of this lent, as an option of a bpf file system ("delegate_cmds", "prog_load")? */
 bool policy_allows_bpf_delegation(const Policy *policy, const char *option, const char *value);
 
-/* Is anything lent? */
+/* Is anything lent? Not if bpf(2) isn't intercepted. */
 bool policy_allows_bpf_token(const Policy *policy);

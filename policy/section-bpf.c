@@ -90,7 +90,10 @@ const PolicySection policy_section_bpf = {
 bool policy_allows_bpf_token(const Policy *policy) {
         g_assert(policy);
 
-        return !policy->error && !bpf_delegation_is_empty(&policy->bpf.token);
+        /* The kernel attaches programs to cgroups, any that can be opened, without asking for a capability.
+         * Who couldn't load any had no use of that; who can must be kept from it (call_is_guarded()). */
+        return call_set_contains(policy_intercepted_calls(policy), CALL_BPF) &&
+               !bpf_delegation_is_empty(&policy->bpf.token);
 }
 
 bool policy_allows_bpf_delegation(const Policy *policy, const char *option, const char *value) {

@@ -204,6 +204,36 @@ def test_denied_options_are_not_delegated_unasked(lent):
     assert set(lent.options()) == {"delegate_cmds", "delegate_maps", "delegate_attachs"}
 
 
+def test_programs_are_attached_by_us_only(lent):
+    """The kernel attaches to any cgroup, whoever asks. So nothing can be loaded where bpf(2) isn't intercepted."""
+    cgroup = f"{CGROUPS}/test"
+    lent.run("mount -t bpf bpf /srv/bpf", check=True)
+    assert words(lent.run(f"mkdir {cgroup}; bpf-calls token /srv/bpf , load deny , cgroup {cgroup} , attach 2 1; rmdir {cgroup}"))["attach"] == "EPERM"
+    lent.run("umount /srv/bpf", check=True)
+    lent.change_policy(calls="mount")
+    assert not lent.run("mount -t bpf bpf /srv/bpf").ok
+    assert lent.run("fsapi open:bpf create").stdout.splitlines()[-1] == "create EPERM"
+
+
+def test_filter_that_is_older_than_the_policy(host):
+    """A container whose filter doesn't intercept bpf(2) gets no token, whatever the policy says by now."""
+    container = host.container("tokenlate")
+    try:
+        container.policy(POLICY.format(token=SUPPORTED, mount="AllowType=tmpfs\nAllowSource=none", calls="mount"))
+        container.enable()
+        container.start()
+        container.run("mkdir -p /srv/bpf")
+        container.policy(POLICY.format(token=SUPPORTED, mount="AllowType=tmpfs\nAllowSource=none", calls="bpf mount"))
+        host.run(["deputyctl", "reload"])
+        container.run("mount -t tmpfs none /srv/bpf; umount /srv/bpf")
+        assert not container.run("mount -t bpf bpf /srv/bpf", check=False).ok
+        container.stop()
+        container.start()
+        container.run("mount -t bpf bpf /srv/bpf")
+    finally:
+        container.remove()
+
+
 def test_who_may_not(lent):
     assert not lent.run("mount -t bpf bpf /srv/bpf", uid=1000).ok
     assert lent.run("fsapi --uid=1000 open:bpf create").stdout.splitlines()[-1] != "create OK"

@@ -559,6 +559,8 @@ def test_bpf_tokens(host, service):
     host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", TOKEN.replace("bpf mount", "bpf"))
     assert "tokens are made of a file system, and mount isn't intercepted ([Intercept] SystemCalls=mount bpf)" in host.run(
         ["deputyctl", "verify", unit]).stdout
+    host.write(f"/etc/deputyd/policy.d/{unit}.d/50-site.conf", TOKEN.replace("bpf mount", "mount"))
+    assert "no token is lent, since bpf isn't intercepted ([Intercept] SystemCalls=mount bpf)" in host.run(["deputyctl", "verify", unit]).stdout
 
 
 def test_bpf_alone_takes_no_capability(host, service):

@@ -39,7 +39,7 @@ def disks(guest, tmp_path_factory):
 def block(guest, disks):
     binds = "\n".join(f"Bind={node}:/dev/disk-{kind}" for kind, node in disks.items())
     container = guest.container("block", settings=f"[Files]\n{binds}\n")
-    container.policy(f"[Intercept]\nSystemCalls=mount\nLogRateLimitBurst=0\nCallTimeoutSec=3min\n[Mount]\nAllowType={' '.join(disks)} tmpfs hugetlbfs\n"
+    container.policy(f"[Intercept]\nSystemCalls=mount bpf\nLogRateLimitBurst=0\nCallTimeoutSec=3min\n[Mount]\nAllowType={' '.join(disks)} tmpfs hugetlbfs\n"
                      f"AllowSource=none {' '.join(disks.values())}\nAllowLoop=yes\n"
                      "[Bpf]\nToken=delegate_cmds=prog_load delegate_progs=xdp delegate_attachs=xdp\n")
     container.enable()

@@ -10,7 +10,7 @@
 #include "policy/policy.h"
 
 static Policy *load(const char *lines) {
-        g_autofree char *text = g_strconcat("[Bpf]\n", lines, NULL);
+        g_autofree char *text = g_strconcat("[Intercept]\nSystemCalls=mount bpf\n[Bpf]\n", lines, NULL);
         Policy *policy = NULL;
 
         cr_assert_eq(policy_load_text(text, strlen(text), "t.conf", &policy), 0);
@@ -34,6 +34,17 @@ Test(policy_bpf_token, there_is_none_by_default) {
         cr_expect_not(policy_allows_mount_type(policy, "bpf"));
         cr_expect_not(policy_allows_bpf_delegation(policy, "delegate_cmds", "prog_load"));
         cr_expect(policy_allows_bpf_delegation(policy, "delegate_cmds", "0"));
+}
+
+/* What's loaded with one could be attached wherever the container likes. */
+Test(policy_bpf_token, there_is_none_unless_bpf_is_intercepted) {
+        static const char text[] = "[Intercept]\nSystemCalls=mount\n[Bpf]\nToken=delegate_cmds=prog_load\n";
+        g_autoptr(Policy) policy = NULL;
+
+        cr_assert_eq(policy_load_text(text, strlen(text), "t.conf", &policy), 0);
+        cr_expect_eq(policy->problems->len, 0);
+        cr_expect_not(policy_allows_bpf_token(policy));
+        cr_expect_not(policy_allows_mount_type(policy, "bpf"));
 }
 
 Test(policy_bpf_token, what_is_listed) {
