@@ -9,6 +9,7 @@
 #include <linux/sched.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -29,6 +30,7 @@ typedef struct Family {
         volatile pid_t grandchild;
         pid_t thread;
         pid_t self;
+        atomic_uint n_sleepers; /* that have their user by now */
 } Family;
 
 static Family *family;
@@ -48,6 +50,7 @@ static pid_t sleeper(uid_t uid) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 if (uid != 0 && setresuid(uid, uid, uid) < 0)
                         _exit(1);
+                atomic_fetch_add(&family->n_sleepers, 1);
                 for (;;)
                         pause();
         }
@@ -103,7 +106,8 @@ static void prepare(void *userdata) {
                 _exit(52);
         while (family->thread == 0)
                 usleep(100);
-        usleep(20000); /* until "other" has changed its user */
+        while (atomic_load(&family->n_sleepers) < 3)
+                usleep(100);
 }
 
 static Caller start(BlockedCaller *blocked) {
