@@ -57,9 +57,9 @@ def test_loops_take_a_capability(nest):
     assert nest.run("bpf-calls map list , load-log bind-list").stdout == "map 0 OK\nload-log 0 OK\n  names no map\n"
 
 
-@pytest.mark.parametrize("kind", test_bpf_compiled.HOSTILE)
-def test_hostile_programs(nest, kind):
-    assert words(nest.run(f"bpf-calls map value , value-map , map list , load {kind}"))["load"] == "EPERM"
+def test_hostile_programs(nest):
+    out = nest.run(f"bpf-calls map value , value-map , map list , {' , '.join('load ' + kind for kind in test_bpf_compiled.HOSTILE)}").stdout
+    assert test_bpf_compiled.results(out)[2:] == [("load", "EPERM")] * len(test_bpf_compiled.HOSTILE)
 
 
 @pytest.mark.parametrize("name", ["runc", "crun"])
