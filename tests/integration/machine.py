@@ -121,6 +121,7 @@ class Machine:
         self.build = Path(build)
         self.containers = {}
         self.loops = {}
+        self._has_tools = False
 
     def __enter__(self):
         try:
@@ -239,11 +240,18 @@ class Machine:
                 raise TestHostError(f"meson install has failed:\n{done.stdout}{done.stderr}")
             tar = subprocess.run(["tar", "-C", stage, "-c", "."], capture_output=True, check=True, timeout=60)
         self.run(["tar", "-C", "/", "-x", "--keep-directory-symlink", "--no-overwrite-dir", "--no-same-owner"], input=tar.stdout, binary=True)
-        for tool in tools():
-            self.put(tool, f"/usr/local/bin/{tool.name}")
+        self._put_tools()
         self.systemctl("daemon-reload")
         self.run("systemctl try-reload-or-restart dbus.service polkit.service", check=False)
         self.systemctl("enable", "--now", "deputyd.socket")
+
+    def _put_tools(self):
+        """The test programs, once: they take seconds into a virtual machine."""
+        if not self._has_tools:
+            tar = subprocess.run(["tar", "-C", TOOLS, "-c", *(tool.name for tool in tools())], capture_output=True, check=True, timeout=60)
+            self.run("mkdir -p /usr/local/bin")
+            self.run(["tar", "-C", "/usr/local/bin", "-x", "--no-same-owner"], input=tar.stdout, binary=True)
+            self._has_tools = True
 
     def targets(self):
         """What deputyd lists: dictionaries with id, unit, machine, state, object."""
@@ -305,8 +313,8 @@ class Machine:
         container = Container(self, name)
         self.run(["mkdir", "-p", container.root])
         self._fill_root(container, tarball or root_tarball(self.suite))
-        for tool in tools():
-            self.put(tool, f"{container.root}/usr/local/bin/{tool.name}")
+        self._put_tools()
+        self.run(["install", "-D", "-m", "0755", "-t", f"{container.root}/usr/local/bin", *(f"/usr/local/bin/{tool.name}" for tool in tools())])
         self.write(f"{container.root}/etc/hostname", f"{name}\n")
         # The test host shares this machine's network: containers have no link of their own, so that two runs on
         # one machine can't collide.
