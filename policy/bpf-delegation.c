@@ -172,19 +172,22 @@ static bool parse_part(BpfDelegated which, const char *part, uint64_t *ret) {
 }
 
 int bpf_delegation_add(BpfDelegation *d, BpfDelegated which, const char *value, char **ret_bad) {
-        g_auto(GStrv) parts = *value ? g_strsplit(value, ":", -1) : g_new0(char *, 2);
         uint64_t all = 0, bits;
 
-        if (!*value) /* g_strsplit() makes nothing of it. */
-                parts[0] = g_strdup("");
+        for (const char *p = value, *end;; p = end + 1) {
+                g_autofree char *part = NULL;
 
-        for (char **part = parts; *part; part++) {
-                if (!parse_part(which, *part, &bits)) {
+                end = strchrnul(p, ':');
+                part = g_strndup(p, (gsize) (end - p));
+                if (!parse_part(which, part, &bits)) {
                         if (ret_bad)
-                                *ret_bad = g_strdup(*part);
+                                *ret_bad = g_steal_pointer(&part);
                         return -EINVAL;
                 }
+
                 all |= bits;
+                if (!*end)
+                        break;
         }
 
         d->bits[which] |= all;

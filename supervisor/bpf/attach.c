@@ -330,7 +330,6 @@ static int create_link(BpfRequest *b, const Asked *asked, const Operands *o) {
                                          .target = (uint32_t) o->cgroup.fd,
                                          .attach_type = asked->attach_type,
                          } };
-        uint32_t id;
         int r;
 
         r = bpf_given(b, "link_id");
@@ -338,11 +337,7 @@ static int create_link(BpfRequest *b, const Asked *asked, const Operands *o) {
                 return r;
 
         fd = bpf_call(BPF_COMMAND_LINK_CREATE, &attr, sizeof(attr.link), CAPABILITY_BIT(CAP_NET_ADMIN));
-        if (fd < 0)
-                return fd;
-
-        r = bpf_object_id(fd, &id);
-        return r < 0 ? r : bpf_give(b, fd, id);
+        return fd < 0 ? fd : bpf_give(b, fd);
 }
 
 Verdict bpf_link_create(BpfRequest *b, int64_t *ret_result) {

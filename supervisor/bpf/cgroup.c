@@ -235,18 +235,12 @@ int cgroup_programs(int fd, uint32_t attach_type, uint32_t query_flags, CgroupPr
 
 int cgroup_has_foreign(const Caller *caller, const CgroupPrograms *programs) {
         for (uint32_t i = 0; i < programs->n; i++) {
-                _cleanup_close_ int fd = -1;
-                ProgramInfo info;
-                int r;
+                int r = bpf_program_id_is_own(caller, programs->ids[i]);
 
-                fd = bpf_open_program(programs->ids[i]);
-                if (fd == -ENOENT)
+                if (r == -ENOENT)
                         continue; /* detached meanwhile, and gone */
-                r = fd < 0 ? fd : bpf_program_info(fd, &info);
-                if (r < 0)
-                        return r;
-                if (!bpf_program_is_own(caller, &info))
-                        return 1;
+                if (r <= 0)
+                        return r < 0 ? r : 1;
         }
 
         return 0;

@@ -60,6 +60,6 @@ uint64_t bpf_calls_emulated(const BpfRequest *b);
 /* Gives the caller a descriptor for what was made, whose id is "id" and whose fdinfo has it as "field". A
  * predecessor may have done so already: ask bpf_given() first. Return: the caller's descriptor or a negative
  * errno. */
-int bpf_give(BpfRequest *b, int fd, uint32_t id);
+int bpf_give(BpfRequest *b, int fd);
 /* Return: the descriptor that a predecessor gave the caller for this call, or a negative errno. */
 int bpf_given(BpfRequest *b, const char *field);

@@ -317,7 +317,6 @@ static int load_program(BpfRequest *b, InstructionSet set, Program *p) {
 
 static int load_and_give(BpfRequest *b, InstructionSet set, Program *p) {
         _cleanup_close_ int fd = -1;
-        uint32_t id;
         int r;
 
         r = bpf_given(b, "prog_id");
@@ -330,11 +329,7 @@ static int load_and_give(BpfRequest *b, InstructionSet set, Program *p) {
                 return r;
 
         fd = load_program(b, set, p);
-        if (fd < 0)
-                return fd;
-
-        r = bpf_object_id(fd, &id);
-        return r < 0 ? r : bpf_give(b, fd, id);
+        return fd < 0 ? fd : bpf_give(b, fd);
 }
 
 static bool may_load(const BpfRequest *b, Reason *ret) {

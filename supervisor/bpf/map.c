@@ -43,7 +43,6 @@ static int create_and_give(BpfRequest *b) {
                                          .max_entries = asked->max_entries,
                                          .flags = asked->flags,
                          } };
-        uint32_t id;
         int r;
 
         r = bpf_given(b, "map_id");
@@ -57,11 +56,7 @@ static int create_and_give(BpfRequest *b) {
         bpf_map_own_name(caller, attr.map.name);
         fd = bpf_call_as(caller, BPF_COMMAND_MAP_CREATE, &attr, offsetof(BpfMapCreate, later),
                         CAPABILITY_BIT(CAP_BPF));
-        if (fd < 0)
-                return fd;
-
-        r = bpf_object_id(fd, &id);
-        return r < 0 ? r : bpf_give(b, fd, id);
+        return fd < 0 ? fd : bpf_give(b, fd);
 }
 
 Verdict bpf_map_create(BpfRequest *b, int64_t *ret_result) {

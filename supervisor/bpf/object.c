@@ -113,6 +113,16 @@ bool bpf_program_is_own(const Caller *caller, const ProgramInfo *info) {
         return caller_owns_uid(caller, info->created_by_uid);
 }
 
+int bpf_program_id_is_own(const Caller *caller, uint32_t id) {
+        _cleanup_close_ int fd = -1;
+        ProgramInfo info;
+        int r;
+
+        fd = bpf_open_program(id);
+        r = fd < 0 ? fd : bpf_program_info(fd, &info);
+        return r < 0 ? r : bpf_program_is_own(caller, &info);
+}
+
 void bpf_map_own_name(const Caller *caller, char ret[BPF_NAME_SIZE]) {
         memset(ret, 0, BPF_NAME_SIZE);
         snprintf(ret, BPF_NAME_SIZE, "deputyd%08x", (unsigned) caller_base_uid(caller));

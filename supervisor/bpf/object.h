@@ -58,6 +58,8 @@ int bpf_open_program(uint32_t id);
 
 /* Is this program (or map) one of the caller's container? */
 bool bpf_program_is_own(const Caller *caller, const ProgramInfo *info);
+/* The same of a program's id. Return: 1, 0, -ENOENT if there's none, or another negative errno. */
+int bpf_program_id_is_own(const Caller *caller, uint32_t id);
 bool bpf_map_is_own(const Caller *caller, const MapInfo *info);
 
 /* Writes the name that maps of the caller's container have. */

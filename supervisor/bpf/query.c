@@ -19,17 +19,11 @@ static int keep_own(const Caller *caller, CgroupPrograms *programs) {
         uint32_t kept = 0;
 
         for (uint32_t i = 0; i < programs->n; i++) {
-                _cleanup_close_ int fd = -1;
-                ProgramInfo info;
-                int r;
+                int r = bpf_program_id_is_own(caller, programs->ids[i]);
 
-                fd = bpf_open_program(programs->ids[i]);
-                if (fd == -ENOENT)
-                        continue;
-                r = fd < 0 ? fd : bpf_program_info(fd, &info);
-                if (r < 0)
+                if (r < 0 && r != -ENOENT)
                         return r;
-                if (bpf_program_is_own(caller, &info))
+                if (r > 0)
                         programs->ids[kept++] = programs->ids[i];
         }
 

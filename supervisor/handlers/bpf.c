@@ -141,7 +141,14 @@ uint64_t bpf_calls_emulated(const BpfRequest *b) {
                         &b->request->supervisor->state->calls[CALL_BPF].emulated, memory_order_relaxed);
 }
 
-int bpf_give(BpfRequest *b, int fd, uint32_t id) {
+int bpf_give(BpfRequest *b, int fd) {
+        uint32_t id;
+        int r;
+
+        r = bpf_object_id(fd, &id);
+        if (r < 0)
+                return r;
+
         request_acting(b->request, SLOT_ACTING, id);
         return descriptor_give(&b->request->caller, fd, true, -1);
 }
