@@ -167,6 +167,12 @@ const MountType *mount_type_find(const char *name) {
         return NULL;
 }
 
+bool mount_type_is_callers(const char *name) {
+        const MountType *type = mount_type_find(name);
+
+        return type && (type->flags & MOUNT_TYPE_CALLERS);
+}
+
 const char *mount_type_never_lent(const char *name) {
         for (size_t i = 0; i < G_N_ELEMENTS(never_lent); i++)
                 if (strcmp(never_lent[i].name, name) == 0)

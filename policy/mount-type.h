@@ -28,6 +28,9 @@ typedef struct MountType {
 /* Return: what's known, or NULL. */
 const MountType *mount_type_find(const char *name);
 
+/* Is its superblock the caller's own (MOUNT_TYPE_CALLERS)? */
+bool mount_type_is_callers(const char *name);
+
 /* Why this type is never lent, for a person; NULL if it may be. */
 const char *mount_type_never_lent(const char *name);
 

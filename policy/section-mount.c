@@ -289,17 +289,14 @@ const PolicySection policy_section_mount = {
         .check = mount_check,
 };
 
-/* What's lent of these stands in [Bpf]. */
-static bool is_bpf(const char *type) {
-        return strcmp(type, "bpf") == 0;
-}
-
 bool policy_allows_mount_type(const Policy *policy, const char *type) {
         g_assert(policy);
         g_assert(type);
 
+        /* What's lent of those that are the caller's own stands in [Bpf]. */
         return !policy->error &&
-               (contains(policy->mount.types, type) || (is_bpf(type) && policy_allows_bpf_token(policy)));
+               (contains(policy->mount.types, type) ||
+                               (mount_type_is_callers(type) && policy_allows_bpf_token(policy)));
 }
 
 const char *policy_mount_fuse(const Policy *policy, const char *type) {
@@ -346,7 +343,7 @@ bool policy_allows_mount_name(const Policy *policy, const char *type, const char
         /* Where the name says nothing, any is as good as none. */
         known = mount_type_find(type);
         if ((known && (known->flags & MOUNT_TYPE_NO_SOURCE)) || !source || !*source)
-                return policy->mount.no_source || is_bpf(type);
+                return policy->mount.no_source || mount_type_is_callers(type);
 
         if (goes_up(source))
                 return false;
@@ -386,7 +383,7 @@ bool policy_allows_mount_option(const Policy *policy, const char *type, const ch
         if (policy->error || mount_option_never_lent(name, value) ||
                         matches(policy->mount.denied_options, name, value))
                 return false;
-        if (is_bpf(type) && bpf_delegated_from_option(name) != _BPF_DELEGATED_INVALID)
+        if (mount_type_is_callers(type) && bpf_delegated_from_option(name) != _BPF_DELEGATED_INVALID)
                 return policy_allows_bpf_delegation(policy, name, value);
         if (matches(policy->mount.options, name, value))
                 return true;

@@ -436,14 +436,6 @@ static int refuse_unmapped(MountRequest *m, bool *ret_internal) {
         return -EOPNOTSUPP;
 }
 
-/* The superblock is of the caller's own user namespace: there's nothing to map, and nothing to keep from it.
- */
-static bool belongs_to_caller(const MountRequest *m) {
-        const MountType *type = mount_type_find(m->type);
-
-        return type && (type->flags & MOUNT_TYPE_CALLERS);
-}
-
 int mount_request_create(MountRequest *m, int *ret_fd, bool *ret_internal) {
         bool wanted = in_container(m) && m->policy->mount.id_map != MOUNT_ID_MAP_NO,
              required = wanted && m->policy->mount.id_map == MOUNT_ID_MAP_YES;
@@ -456,7 +448,9 @@ int mount_request_create(MountRequest *m, int *ret_fd, bool *ret_internal) {
                 m->attributes |= MOUNT_ATTR_RDONLY;
         }
 
-        if (belongs_to_caller(m))
+        /* The superblock is of the caller's own user namespace: there's nothing to map, nor, below, to keep
+         * from it. */
+        if (mount_type_is_callers(m->type))
                 return mount_bpf_create(m, ret_fd, ret_internal);
 
         wanted = wanted && !is_unmappable(m->type);
@@ -531,7 +525,7 @@ int mount_request_finish(MountRequest *m, int fd, int *ret_fd) {
         if (attr.attr_set != 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
                 return -errno;
 
-        if (!in_container(m) || belongs_to_caller(m)) {
+        if (!in_container(m) || mount_type_is_callers(m->type)) {
                 int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
                 if (copy < 0)

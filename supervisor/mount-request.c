@@ -57,7 +57,7 @@ Reason mount_request_may_borrow(const Policy *policy, Caller *caller, int *ret_n
 
 /* Why a bpf file system would be of no use. */
 static const char *why_no_token(const MountRequest *m) {
-        if (strcmp(m->type, "bpf") != 0)
+        if (!mount_type_is_callers(m->type))
                 return NULL;
         if (m->caller->userns->kind != USERNS_CONTAINER)
                 return "there are BPF tokens in user namespaces only";

@@ -9,6 +9,7 @@
 
 #include "basic/fd.h"
 #include "basic/log.h"
+#include "policy/mount-type.h"
 #include "supervisor/descriptor.h"
 #include "supervisor/fault.h"
 #include "supervisor/handlers/mount-api.h"
@@ -114,7 +115,7 @@ static int read_parameter(Request *request, uint64_t address, char *buffer) {
 }
 
 static bool is_delegation(const MountContext *context, const char *key) {
-        return mount_api_is_bpf(&context->parameters) &&
+        return mount_type_is_callers(context->parameters.type) &&
                bpf_delegated_from_option(key) != _BPF_DELEGATED_INVALID;
 }
 

@@ -13,6 +13,7 @@
 
 #include "basic/fd.h"
 #include "basic/log.h"
+#include "policy/mount-type.h"
 #include "supervisor/attach.h"
 #include "supervisor/descriptor.h"
 #include "supervisor/fault.h"
@@ -357,7 +358,7 @@ Verdict mount_api_mount_setattr(Request *request, int64_t *ret_result) {
         if (find_kept(request, caller_fd, &flags, &kept) == 0)
                 return VERDICT_CONTINUED;
         /* Of a bpf file system nothing is locked. */
-        if (caller_verify(&request->caller) < 0 || mount_api_is_bpf(&kept->parameters) ||
+        if (caller_verify(&request->caller) < 0 || mount_type_is_callers(kept->parameters.type) ||
                         !changes_locked(&a, attributes_of(kept))) {
                 kept->read_only = kept->read_only || (a.attr_set & MOUNT_ATTR_RDONLY);
                 mount_kept_release(kept);

@@ -123,10 +123,6 @@ Reason mount_api_identify(Request *request, int *ret_namespace_fd, int *ret_erro
                               : mount_request_may_borrow(request->policy, &request->caller, ret_namespace_fd);
 }
 
-bool mount_api_is_bpf(const MountParameters *parameters) {
-        return strcmp(parameters->type, "bpf") == 0;
-}
-
 char *mount_api_describe(const MountRequest *m) {
         g_autofree char *text = mount_request_describe(m, NULL);
 

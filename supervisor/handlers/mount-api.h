@@ -34,6 +34,3 @@ Verdict mount_api_refuse(Request *request, Reason reason, char *arguments, char 
 
 /* What's asked for, for Request.arguments. */
 char *mount_api_describe(const MountRequest *m);
-
-/* Is it a file system of type bpf, which is the caller's own? */
-bool mount_api_is_bpf(const MountParameters *parameters);
