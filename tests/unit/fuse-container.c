@@ -256,7 +256,7 @@ void fuse_container_start(FuseContainer *c, const FuseContainerOptions *options)
         cr_assert(write(sock[0], "g", 1) == 1);
         close(sock[0]);
 
-        cr_assert(poll(&(struct pollfd){ .fd = c->listener, .events = POLLIN }, 1, 20000) == 1,
+        cr_assert(poll(&(struct pollfd){ .fd = c->listener, .events = POLLIN }, 1, 30000) == 1,
                         "the caller doesn't call: it has ended while it prepared itself");
         do
                 r = ioctl(c->listener, SECCOMP_IOCTL_NOTIF_RECV, &n);
@@ -273,7 +273,7 @@ void fuse_container_stop(FuseContainer *c) {
         c->listener = close_fd(c->listener);
         (void) rmdir(c->root);
 
-        for (unsigned i = 0; i < 100; i++) {
+        for (unsigned i = 0; i < FUSE_CONTAINER_LOOKS; i++) {
                 bool gone = true;
 
                 if (c->unified[0] && rmdir(c->unified) < 0 && errno != ENOENT)

@@ -28,6 +28,10 @@ typedef struct FuseContainerOptions {
 
 #define FUSE_CONTAINER_FILTERS 2 /* one with the listener, one that makes sethostname() fail with EXDEV */
 
+/* How often a test looks, every 20 ms, for what takes a moment: much longer than ever needed, since others
+ * may keep the processors busy. */
+#define FUSE_CONTAINER_LOOKS 1500
+
 /* The program in the container's /opt that mounts, or doesn't, by its first argument: see fuse-program.c. */
 #define FUSE_CONTAINER_PROGRAM "/opt/fuse-program"
 

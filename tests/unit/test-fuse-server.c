@@ -50,7 +50,7 @@ static void setup(void) {
         cr_assert(caller_setup() == 0);
 }
 
-TestSuite(fuse_server, .init = setup, .timeout = 60);
+TestSuite(fuse_server, .init = setup, .timeout = 100);
 
 static Caller open_caller(const FuseContainer *c) {
         Caller caller = CALLER_INIT;
@@ -100,7 +100,7 @@ static int start(const FuseContainer *c, const Start *s, FuseResult *ret) {
 #define START(...) (&(Start){ __VA_ARGS__ })
 
 static void expect_nothing_left(const FuseContainer *c) {
-        for (unsigned i = 0; fuse_container_count(c) > 0 && i < 150; i++)
+        for (unsigned i = 0; fuse_container_count(c) > 0 && i < FUSE_CONTAINER_LOOKS; i++)
                 (void) usleep(20000);
         cr_expect_eq(fuse_container_count(c), 0, "a process is left");
         cr_expect_eq(fuse_container_count_mounts(c), 0, "a mount is left");
@@ -543,7 +543,7 @@ Test(fuse_server, time_is_limited) {
                                              START(.source = sources[i], .usec = 300000), NULL, &result),
                                 -ETIMEDOUT, "%s", result.message);
                 took = (now_nsec(CLOCK_MONOTONIC) - begin) / 1000;
-                cr_expect(took >= 300000 && took < 3000000, "%s took %lu", sources[i], (unsigned long) took);
+                cr_expect(took >= 300000 && took < 30000000, "%s took %lu", sources[i], (unsigned long) took);
         }
 }
 
@@ -558,8 +558,8 @@ Test(fuse_server, a_daemon_is_the_container_s) {
         cr_assert_eq(start(&c, START(.source = "daemon"), &result), 0, "%s", result.message);
 
         /* Nothing of ours is left, and its parent is the container's init. */
-        for (unsigned i = 0; fuse_container_count(&c) > 1 && i < 100; i++)
-                (void) usleep(10000);
+        for (unsigned i = 0; fuse_container_count(&c) > 1 && i < FUSE_CONTAINER_LOOKS; i++)
+                (void) usleep(20000);
         cr_expect_eq(fuse_container_count(&c), 1);
         server = fuse_container_find(&c, "/fuse-program");
         cr_assert(server > 0);
@@ -633,8 +633,8 @@ Test(fuse_server, survives_the_supervisor_and_goes_on_talking) {
         /* Forget what was said until now. */
         while (recv(journal[0], entry, sizeof(entry), 0) > 0)
                 ;
-        for (unsigned i = 0; i < 100 && n <= 0; i++) {
-                (void) usleep(100000);
+        for (unsigned i = 0; i < FUSE_CONTAINER_LOOKS && n <= 0; i++) {
+                (void) usleep(20000);
                 n = recv(journal[0], entry, sizeof(entry), 0);
         }
         cr_expect_gt(n, 0);
@@ -677,7 +677,7 @@ Test(fuse_server, nothing_is_left_when_the_supervisor_is_killed, .timeout = 120)
                 cr_assert(waitpid(supervisor, &status, 0) == supervisor);
                 cr_expect(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
 
-                for (unsigned j = 0; j < 150; j++) {
+                for (unsigned j = 0; j < FUSE_CONTAINER_LOOKS; j++) {
                         n_processes = fuse_container_count(&c);
                         n_mounts = fuse_container_count_mounts(&c);
                         if (n_processes == 0 && n_mounts == 0)
