@@ -38,9 +38,9 @@ static void add_token(GPtrArray *findings, const Policy *policy) {
 
                 where = g_strdup_printf("%s:%u", a->file, a->line);
                 findings_add(findings, LOG_INFO, where,
-                                g_strdup("programs that are loaded with a BPF token can read all of the "
-                                         "host's memory, and end its processes"),
-                                g_strdup("only for containers that are trusted with it"));
+                                g_strdup("programs that come with a BPF token have all of the kernel's "
+                                         "verifier to try"),
+                                g_strdup("lend it where AllowProgram= won't do"));
                 if (!call_set_contains(policy_intercepted_calls(policy), CALL_FSOPEN))
                         findings_add(findings, LOG_WARNING, where,
                                         g_strdup("tokens are made of a file system, and mount isn't "

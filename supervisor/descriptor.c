@@ -73,35 +73,67 @@ bool descriptor_is(int fd, const char *kind) {
         ssize_t n;
 
         snprintf(path, sizeof(path), "/proc/self/fd/%i", fd);
-        snprintf(wanted, sizeof(wanted), "anon_inode:%s", kind);
+        snprintf(wanted, sizeof(wanted), "%s%s", *kind == '/' ? "" : "anon_inode:", kind);
 
-        /* No file of any file system looks so: the names of those begin with a slash or "(". */
+        /* No file of any file system looks like the latter: the names of those begin with a slash or "(". */
         n = readlink(path, target, sizeof(target) - 1);
         return n == (ssize_t) strlen(wanted) && memcmp(target, wanted, (size_t) n) == 0;
 }
 
-static bool info_says(int directory, const char *name, const char *line) {
+#define INFO_MAX 1024
+
+static int info_read(int directory, const char *name, char ret[INFO_MAX]) {
         _cleanup_close_ int fd = -1;
-        char text[1024];
         ssize_t n;
 
         fd = openat(directory, name, O_RDONLY | O_CLOEXEC);
-        n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+        n = fd < 0 ? -1 : read(fd, ret, INFO_MAX - 1);
         if (n < 0)
-                return false;
-        text[n] = 0;
-        return strstr(text, line);
+                return -errno;
+        ret[n] = 0;
+        return 0;
+}
+
+static int info_read_own(int fd, char ret[INFO_MAX]) {
+        g_autofree char *path = g_strdup_printf("/proc/self/fdinfo/%i", fd);
+
+        return info_read(AT_FDCWD, path, ret);
 }
 
 bool descriptor_says(int fd, const char *field, unsigned number) {
-        g_autofree char *line = g_strdup_printf("\n%s:\t%u\n", field, number),
-                        *path = g_strdup_printf("/proc/self/fdinfo/%i", fd);
+        g_autofree char *line = g_strdup_printf("\n%s:\t%u\n", field, number);
+        char text[INFO_MAX];
 
-        return info_says(AT_FDCWD, path, line);
+        return info_read_own(fd, text) >= 0 && strstr(text, line);
+}
+
+int descriptor_read_bits(int fd, const char *field, uint64_t *ret) {
+        g_autofree char *start = g_strdup_printf("\n%s:\t", field);
+        char text[INFO_MAX], *line, *end;
+        int r;
+
+        r = info_read_own(fd, text);
+        if (r < 0)
+                return r;
+
+        line = strstr(text, start);
+        if (!line)
+                return -ENODATA;
+        line += strlen(start);
+
+        if (g_str_has_prefix(line, "any\n")) {
+                *ret = UINT64_MAX;
+                return 0;
+        }
+
+        errno = 0;
+        *ret = g_ascii_strtoull(line, &end, 0);
+        return errno != 0 || end == line || *end != '\n' ? -ENODATA : 0;
 }
 
 int descriptor_find(const Caller *caller, const char *field, unsigned number) {
         g_autofree char *line = g_strdup_printf("\n%s:\t%u\n", field, number);
+        char text[INFO_MAX];
         int fd, r = -EBADF;
         DIR *directory;
 
@@ -118,7 +150,8 @@ int descriptor_find(const Caller *caller, const char *field, unsigned number) {
         }
 
         for (struct dirent *entry; r < 0 && (entry = readdir(directory));)
-                if (entry->d_name[0] != '.' && info_says(dirfd(directory), entry->d_name, line))
+                if (entry->d_name[0] != '.' && info_read(dirfd(directory), entry->d_name, text) >= 0 &&
+                                strstr(text, line))
                         r = atoi(entry->d_name);
 
         closedir(directory);

@@ -24,12 +24,17 @@ int descriptor_copy(const Caller *caller, int fd, const char *kind);
 int descriptor_give(const Caller *caller, int fd, bool cloexec, int number);
 
 /* Does "fd" (one of ours) refer to an object of the kernel's of this kind ("bpf-prog")? Costs one
- * readlink(2).
- */
+ * readlink(2). DESCRIPTOR_BPF_TOKEN is a name that a file can have as well: go on to ask for what only the
+ * fdinfo of a token says. */
+#define DESCRIPTOR_BPF_TOKEN "/bpf-token (deleted)"
 bool descriptor_is(int fd, const char *kind);
 
 /* Does the fdinfo of "fd" (one of ours) say "FIELD:\tNUMBER"? */
 bool descriptor_says(int fd, const char *field, unsigned number);
+
+/* What the fdinfo of "fd" (one of ours) says after "FIELD:\t": "0x…", or "any", which is all bits. Return: 0,
+ * -ENODATA if there's no such line, or another negative errno. */
+int descriptor_read_bits(int fd, const char *field, uint64_t *ret);
 
 /* Looks for a descriptor of the caller whose fdinfo says "FIELD:\tNUMBER" (field "prog_id"). Slow; for a
  * successor that looks for its predecessor's work. Return: its number there, or a negative errno. */

@@ -11,8 +11,8 @@
  * made.
  *   - use the file system as something else: it belongs to the container's user namespace, so devices and
  * set-user-ID programs on it mean nothing, not even to the host.
- * What nothing meets is that programs with a token may read the memory of the kernel, and call its functions:
- * see Token= in deputyd.policy(5). */
+ *   - have the kernel load programs: no file system of ours delegates that, whoever gets hold of the token.
+ */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -66,16 +66,29 @@ static int set_options(const MountRequest *m, int context, BpfDelegation *ret, b
         return r;
 }
 
+/* For the kernel, without the command that loads programs: these are loaded by us, if the token has their
+ * types (bpf/load-delegated.c), and a token that has them is one that's for loading. */
+static BpfDelegation without_loading(const BpfDelegation *wanted) {
+        const uint64_t loading = UINT64_C(1) << BPF_COMMAND_PROG_LOAD;
+        BpfDelegation d = *wanted;
+
+        if (!(d.bits[BPF_DELEGATED_COMMANDS] & loading))
+                d.bits[BPF_DELEGATED_PROGRAMS] = d.bits[BPF_DELEGATED_ATTACH_TYPES] = 0;
+        d.bits[BPF_DELEGATED_COMMANDS] &= ~loading;
+        return d;
+}
+
 static int delegate(int context, const BpfDelegation *wanted) {
+        BpfDelegation d = without_loading(wanted);
         int r = 0;
 
         for (BpfDelegated i = 0; r >= 0 && i < _BPF_DELEGATED_MAX; i++) {
                 char bits[24];
 
-                if (wanted->bits[i] == 0)
+                if (d.bits[i] == 0)
                         continue;
 
-                snprintf(bits, sizeof(bits), "0x%" PRIx64, wanted->bits[i]);
+                snprintf(bits, sizeof(bits), "0x%" PRIx64, d.bits[i]);
                 r = mount_configure(context, FSCONFIG_SET_STRING, bpf_delegated_option(i), bits);
         }
 
@@ -99,7 +112,7 @@ int mount_bpf_create(MountRequest *m, int *ret_fd, bool *ret_internal) {
         bool named;
         int r;
 
-        namespace = caller_open_mount_namespace(m->caller);
+        namespace = caller_open_own_namespace(m->caller, "mnt");
         if (namespace < 0) {
                 *ret_internal = true;
                 return namespace;

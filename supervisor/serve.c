@@ -138,10 +138,12 @@ static int answer(Supervisor *s, uint64_t id, Verdict verdict, int64_t result, b
         return ioctl(s->listener_fd, SECCOMP_IOCTL_NOTIF_SEND, response) < 0 ? -errno : 0;
 }
 
+#define ENOTSUPP 524 /* the kernel's, which bpf(2) lets out */
+
 /* Whatever a handler comes up with, the caller only sees errnos that system calls have: 512 and above are the
  * kernel's own affair. */
 static int64_t clamp_result(int64_t result) {
-        return result < 0 && (result <= -512 || result < -4095) ? -EIO : result;
+        return result <= -512 && result != -ENOTSUPP ? -EIO : result;
 }
 
 /* For whoever may do it without us, it's left to the kernel all the same. */

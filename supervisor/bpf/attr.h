@@ -31,6 +31,7 @@ enum {
         BPF_PROGRAM_CGROUP_SKB = 8,
         BPF_PROGRAM_CGROUP_DEVICE = 15,
         BPF_PROGRAM_CGROUP_SOCK_ADDR = 18,
+        BPF_PROGRAM_SK_REUSEPORT = 21,
 
         BPF_ATTACH_CGROUP_INET_INGRESS = 0,
         BPF_ATTACH_CGROUP_INET_EGRESS = 1,
@@ -38,19 +39,23 @@ enum {
         BPF_ATTACH_CGROUP_INET4_BIND = 8,
         BPF_ATTACH_CGROUP_INET6_BIND = 9,
         BPF_ATTACH_CGROUP_INET4_CONNECT = 10,
+        BPF_ATTACH_SK_REUSEPORT_SELECT = 39,
 
         BPF_MAP_HASH = 1,
         BPF_MAP_ARRAY = 2,
         BPF_MAP_LPM_TRIE = 11,
 };
 
-#define BPF_ATTACH_OVERRIDE (1u << 0)
-#define BPF_ATTACH_MULTI    (1u << 1)
-#define BPF_ATTACH_REPLACE  (1u << 2)
-#define BPF_QUERY_EFFECTIVE (1u << 0)
-#define BPF_MAP_NO_PREALLOC (1u << 0)
-#define BPF_MAP_READ_ONLY   (1u << 7)  /* for programs: BPF_F_RDONLY_PROG */
-#define BPF_TOKEN_FD        (1u << 16) /* of loads and maps */
+#define BPF_ATTACH_OVERRIDE  (1u << 0)
+#define BPF_ATTACH_MULTI     (1u << 1)
+#define BPF_ATTACH_REPLACE   (1u << 2)
+#define BPF_QUERY_EFFECTIVE  (1u << 0)
+#define BPF_MAP_NO_PREALLOC  (1u << 0)
+#define BPF_MAP_READ_ONLY    (1u << 7)  /* for programs: BPF_F_RDONLY_PROG */
+#define BPF_TOKEN_FD         (1u << 16) /* of loads and maps */
+#define BPF_STRICT_ALIGNMENT (1u << 0)  /* of loads, as the next two */
+#define BPF_ANY_ALIGNMENT    (1u << 1)
+#define BPF_XDP_HAS_FRAGS    (1u << 5)
 
 #define BPF_NAME_SIZE    16u
 #define BPF_LICENSE_SIZE 128u
@@ -68,10 +73,25 @@ typedef struct BpfLoad {
         char name[BPF_NAME_SIZE];
         uint32_t interface;
         uint32_t attach_type;
-        unsigned char btf[68];   /* BTF, functions, lines, relocations, descriptors: nothing that we lend */
-        uint32_t log_true_size;  /* told by the kernel since 6.4 */
-        uint32_t token;          /* since 6.9, with BPF_TOKEN_FD */
-        unsigned char later[20]; /* signature */
+        uint32_t btf; /* type information: a descriptor, and where it has what */
+        uint32_t function_size;
+        uint64_t functions;
+        uint32_t n_functions;
+        uint32_t line_size;
+        uint64_t lines;
+        uint32_t n_lines;
+        uint32_t attach_function;
+        uint32_t attach_object; /* descriptor of a program, or of type information */
+        uint32_t n_relocations;
+        uint64_t descriptors; /* an array, for instructions that name one by its place there */
+        uint64_t relocations;
+        uint32_t relocation_size;
+        uint32_t log_true_size; /* told by the kernel since 6.4 */
+        uint32_t token;         /* since 6.9, with BPF_TOKEN_FD */
+        uint32_t n_descriptors; /* since 6.14 */
+        uint64_t signature;     /* since 6.18 */
+        uint32_t signature_size;
+        uint32_t keyring;
 } BpfLoad;
 
 typedef struct BpfAttach {
@@ -151,7 +171,10 @@ typedef union BpfAttr {
 } BpfAttr;
 
 _Static_assert(offsetof(BpfLoad, name) == 48 && offsetof(BpfLoad, btf) == 72 &&
-                                offsetof(BpfLoad, log_true_size) == 140 && sizeof(BpfLoad) == BPF_ATTR_SIZE,
+                                offsetof(BpfLoad, attach_function) == 108 &&
+                                offsetof(BpfLoad, descriptors) == 120 &&
+                                offsetof(BpfLoad, log_true_size) == 140 &&
+                                offsetof(BpfLoad, n_descriptors) == 148 && sizeof(BpfLoad) == BPF_ATTR_SIZE,
                 "struct of BPF_PROG_LOAD");
 _Static_assert(sizeof(BpfAttach) == 32 && offsetof(BpfAttach, revision) == 24, "struct of BPF_PROG_ATTACH");
 _Static_assert(sizeof(BpfQuery) == 64 && offsetof(BpfQuery, n_programs) == 24, "struct of BPF_PROG_QUERY");

@@ -21,6 +21,7 @@ typedef struct BpfRequest {
 typedef Verdict (*BpfCommandFunc)(BpfRequest *b, int64_t *ret_result);
 
 Verdict bpf_prog_load(BpfRequest *b, int64_t *ret_result);
+Verdict bpf_prog_load_delegated(BpfRequest *b, int64_t *ret_result);
 Verdict bpf_map_create(BpfRequest *b, int64_t *ret_result);
 Verdict bpf_map_freeze(BpfRequest *b, int64_t *ret_result);
 Verdict bpf_prog_attach(BpfRequest *b, int64_t *ret_result);
@@ -31,6 +32,8 @@ Verdict bpf_prog_get_fd_by_id(BpfRequest *b, int64_t *ret_result);
 
 /* Does the policy lend this program, or maps at all? (To whom is another question.) */
 bool bpf_prog_is_lent(const BpfRequest *b);
+/* A load with a token, by a policy that lends such? */
+bool bpf_prog_is_delegated(const BpfRequest *b);
 bool bpf_map_is_lent(const BpfRequest *b);
 bool bpf_map_freeze_is_lent(const BpfRequest *b);
 
@@ -51,7 +54,9 @@ Reason bpf_may_borrow(const BpfRequest *b, int capability);
  * NULL. */
 Reason bpf_may_act(const BpfRequest *b, uint32_t attach_type, const char **ret_hint);
 
-/* Is all of the attributes zero from this byte on? */
+/* Are these bytes of the attributes zero, "to" excluded? */
+bool bpf_is_zero(const BpfRequest *b, size_t from, size_t to);
+/* All from this byte on? */
 bool bpf_rest_is_zero(const BpfRequest *b, size_t from);
 
 /* How many calls supervisors of the target have emulated. */

@@ -104,18 +104,7 @@ unsigned bpf_program_sets(uint32_t type, unsigned lent) {
 }
 
 const char *bpf_program_name(uint32_t type) {
-        switch (type) {
-        case BPF_PROGRAM_SOCKET_FILTER:
-                return "socket_filter";
-        case BPF_PROGRAM_CGROUP_SKB:
-                return "cgroup_skb";
-        case BPF_PROGRAM_CGROUP_DEVICE:
-                return "cgroup_device";
-        case BPF_PROGRAM_CGROUP_SOCK_ADDR:
-                return "cgroup_sock_addr";
-        default:
-                return "of another type";
-        }
+        return bpf_delegated_name(BPF_DELEGATED_PROGRAMS, type) ?: "of another type";
 }
 
 unsigned bpf_attach_type_policy(uint32_t attach_type) {

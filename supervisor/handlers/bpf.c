@@ -8,6 +8,8 @@
  * CAP_PERFMON, which lets a program leak addresses):
  *   - PROG_LOAD: CAP_BPF, CAP_NET_ADMIN. The instructions are copied and must be of a small set
  *     (bpf/instruction-check.h). For one of these sets, where the kernel needs it, CAP_PERFMON as well.
+ *     With a token of the container's: any instruction but a few (bpf/delegated-check.h), without
+ * CAP_PERFMON.
  *   - MAP_CREATE: CAP_BPF. Small maps of a few kinds (bpf/type.c).
  *   - MAP_FREEZE: CAP_BPF, for maps of the container.
  *   - PROG_ATTACH, PROG_DETACH, LINK_CREATE, PROG_QUERY: CAP_NET_ADMIN, for programs of the container on
@@ -128,12 +130,16 @@ Reason bpf_may_act(const BpfRequest *b, uint32_t attach_type, const char **ret_h
         return bpf_may_borrow(b, CAP_NET_ADMIN);
 }
 
-bool bpf_rest_is_zero(const BpfRequest *b, size_t from) {
-        for (size_t i = from; i < sizeof(b->attr); i++)
+bool bpf_is_zero(const BpfRequest *b, size_t from, size_t to) {
+        for (size_t i = from; i < to; i++)
                 if (b->attr.bytes[i] != 0)
                         return false;
 
         return true;
+}
+
+bool bpf_rest_is_zero(const BpfRequest *b, size_t from) {
+        return bpf_is_zero(b, from, sizeof(b->attr));
 }
 
 uint64_t bpf_calls_emulated(const BpfRequest *b) {
@@ -210,6 +216,7 @@ static Verdict bpf_handle(Request *request, int64_t *ret_result) {
                 .address = request->args[1],
                 .size = (uint32_t) request->args[2],
         };
+        bool delegated;
         size_t i = 0;
         int r;
 
@@ -219,7 +226,8 @@ static Verdict bpf_handle(Request *request, int64_t *ret_result) {
                 return VERDICT_CONTINUED;
 
         r = read_attr(&b);
-        if (r >= 0 && has_token(&b)) /* The kernel's to judge. */
+        delegated = r >= 0 && bpf_prog_is_delegated(&b);
+        if (r >= 0 && has_token(&b) && !delegated) /* The kernel's to judge. */
                 return VERDICT_CONTINUED;
         if (r == -EOPNOTSUPP) /* A field of days to come. */
                 return bpf_refuse(&b, REASON_PROGRAM_NOT_LENT, NULL, "with unknown attributes");
@@ -228,7 +236,7 @@ static Verdict bpf_handle(Request *request, int64_t *ret_result) {
         if (r < 0)
                 return request_fail(request, r, ret_result);
 
-        if (!commands[i].is_lent || commands[i].is_lent(&b)) {
+        if (delegated || !commands[i].is_lent || commands[i].is_lent(&b)) {
                 r = caller_identify(caller);
                 if (r >= 0)
                         r = caller_impersonate(caller);
@@ -236,7 +244,7 @@ static Verdict bpf_handle(Request *request, int64_t *ret_result) {
                         return request_fail(request, r, ret_result);
         }
 
-        return commands[i].serve(&b, ret_result);
+        return delegated ? bpf_prog_load_delegated(&b, ret_result) : commands[i].serve(&b, ret_result);
 }
 
 const Handler bpf_handler = {

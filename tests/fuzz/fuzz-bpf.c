@@ -3,8 +3,8 @@
 /* Any bytes may come as a program. Whatever is let through to the kernel's verifier must keep what the check
  * promises on every way through it. In the simple sets: it goes forward only, and the pointer to the context
  * is loaded from, copied and passed on, and nothing else. In those for compiled programs: each register holds
- * one kind of thing, only the stack is written to, and the result is 0 or 1. A second, simpler reading of the
- * program looks for a way that breaks that. */
+ * one kind of thing, only the stack is written to, and the result is 0 or 1. Of those with a token see below.
+ * A second, simpler reading of the program looks for a way that breaks that. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "supervisor/bpf/delegated-check.h"
 #include "supervisor/bpf/instruction-check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -215,6 +216,38 @@ static void walk_compiled(bool is_address, const struct bpf_insn *insns, size_t 
         }
 }
 
+/* A program with a token: of the kernel's own there's nothing in what's let through, and nothing that doesn't
+ * end by itself. */
+static void look_at_delegated(const struct bpf_insn *insns, size_t n) {
+        size_t at;
+
+        if (delegated_check(insns, n, &at) < 0) {
+                g_assert_cmpuint(at, <, n);
+                return;
+        }
+
+        for (size_t i = 0; i < n; i++) {
+                uint8_t code = insns[i].code, class = BPF_CLASS(code);
+                bool jumps = class == BPF_JMP || class == BPF_JMP32;
+
+                if (code == (BPF_LD | BPF_IMM | BPF_DW)) {
+                        g_assert_cmpuint(insns[i].src_reg, <=, BPF_PSEUDO_MAP_VALUE);
+                        g_assert_cmpuint(++i, <, n);
+                        g_assert_cmpuint(insns[i].code, ==, 0);
+                } else if (jumps && BPF_OP(code) == BPF_CALL) {
+                        g_assert_cmpuint(code, ==, BPF_JMP | BPF_CALL);
+                        g_assert_cmpuint(insns[i].src_reg, <=, BPF_PSEUDO_CALL);
+                        g_assert_true(insns[i].src_reg == BPF_PSEUDO_CALL ||
+                                        (insns[i].imm > 0 && insns[i].imm <= BPF_FUNC_ktime_get_tai_ns));
+                } else if (jumps)
+                        g_assert_true(BPF_OP(code) < 0xe0 && code != (BPF_JMP | BPF_JA | BPF_X));
+                else if (BPF_OP(code) == BPF_MOV && (class == BPF_ALU || class == BPF_ALU64))
+                        g_assert_cmpint(insns[i].off % 8, ==, 0);
+        }
+}
+
+#define DELEGATED 0xff
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static struct bpf_insn insns[BPF_INSTRUCTIONS_MAX + 1];
         InstructionSet set;
@@ -226,6 +259,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         set = data[0] % _INSTRUCTION_SET_MAX;
         n = MIN((size - 1) / sizeof(struct bpf_insn), G_N_ELEMENTS(insns));
         memcpy(insns, data + 1, n * sizeof(struct bpf_insn));
+
+        if (data[0] == DELEGATED) {
+                look_at_delegated(insns, n);
+                return 0;
+        }
 
         if (instruction_check(set, insns, n, &at) < 0) {
                 g_assert_cmpuint(at, <=, n);

@@ -73,8 +73,9 @@ static void usage(FILE *stream) {
               "  hang N              the same with attributes in memory that never comes (userfaultfd)\n"
               "  storm N             load N times, one after the other; prints failures and leaked "
               "descriptors\n"
+              "  drop NAME,…         as --drop, from here on\n"
               "  sleep MSEC\n"
-              "  odd                 all kinds of odd attributes, one line each\n"
+              "  odd | odd-with-token    all kinds of odd attributes, one line each\n"
               "  race-attr N | race-instructions N | race-bind N | race-fd N    change what's loaded while "
               "it's "
               "loaded\n",
@@ -101,6 +102,9 @@ static void report(const char *name, long r) {
 /* -- programs
  * ------------------------------------------------------------------------------------------------ */
 
+/* For programs that name their maps by the place in an array. */
+static int by_index[2];
+
 static BpfAttr load_attr(Kind *kind) {
         BpfAttr attr = {};
 
@@ -115,9 +119,21 @@ static BpfAttr load_attr(Kind *kind) {
                 if (kind->type == BPF_PROGRAM_CGROUP_DEVICE)
                         attr.load.attach_type = BPF_ATTACH_CGROUP_DEVICE; /* Tokens take no other for it. */
         }
-        for (size_t i = 0; i < kind->n; i++)
-                if (kind->insns[i].code == (BPF_LD | BPF_IMM | BPF_DW))
-                        kind->insns[i].imm = kind->insns[i].src_reg == BPF_PSEUDO_MAP_VALUE ? value_map : map;
+        for (size_t i = 0; i < kind->n; i++) {
+                struct bpf_insn *insn = kind->insns + i;
+
+                if (insn->code != (BPF_LD | BPF_IMM | BPF_DW))
+                        continue;
+                if (insn->src_reg == BPF_PSEUDO_MAP_VALUE)
+                        insn->imm = value_map;
+                else if (insn->src_reg == BPF_PSEUDO_MAP_FD)
+                        insn->imm = map;
+                else if (insn->src_reg == BPF_PSEUDO_MAP_IDX || insn->src_reg == BPF_PSEUDO_MAP_IDX_VALUE) {
+                        by_index[0] = value_map;
+                        by_index[1] = map;
+                        attr.load.descriptors = (uintptr_t) by_index;
+                }
+        }
         return attr;
 }
 
@@ -660,13 +676,76 @@ static void odd_fields(void) {
                 char name[32];
 
                 snprintf(name, sizeof(name), "btf-%u", i);
-                TRY_LOAD(name, memset(a.load.btf + 4 * i, 1, 4));
+                TRY_LOAD(name, memset(a.bytes + offsetof(BpfLoad, btf) + 4 * i, 1, 4));
         }
         for (unsigned i = 0; i < 5; i++) {
                 char name[32];
 
                 snprintf(name, sizeof(name), "later-%u", i);
-                TRY_LOAD(name, memset(a.load.later + 4 * i, 1, 4));
+                TRY_LOAD(name, memset(a.bytes + offsetof(BpfLoad, n_descriptors) + 4 * i, 1, 4));
+        }
+}
+
+/* What a load with a token doesn't get, and what makes no difference to it. */
+static void odd_with_token(void) {
+        static const unsigned refused[] = { 64, 108, 112, 116, 152, 160, 164 },
+                              ignored[] = { 72, 76, 80, 88, 92, 96, 104, 136, 148 };
+        static const struct bpf_insn jump = JUMP(0), end[] = { MOV(0, 0), EXIT };
+        static struct bpf_insn many[5000];
+
+        for (unsigned i = 0; i < 19; i++) {
+                char name[32];
+
+                snprintf(name, sizeof(name), "flag-%u", i);
+                TRY_LOAD(name, a.load.flags |= 1u << i);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(refused); i++) {
+                char name[32];
+
+                snprintf(name, sizeof(name), "refused-%u", refused[i]);
+                TRY_LOAD(name, a.bytes[refused[i]] = 1);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(ignored); i++) {
+                char name[32];
+
+                snprintf(name, sizeof(name), "ignored-%u", ignored[i]);
+                TRY_LOAD(name, memset(a.bytes + ignored[i], 1, 4));
+        }
+        for (size_t i = 0; i < ELEMENTSOF(many); i++)
+                many[i] = jump;
+        for (unsigned n = 4095; n <= 4097; n++) {
+                char name[32];
+
+                memcpy(many + n - 2, end, sizeof(end));
+                snprintf(name, sizeof(name), "instructions-%u", n);
+                TRY_LOAD(name, (a.load.instructions = (uintptr_t) many, a.load.n_instructions = n));
+                many[n - 2] = many[n - 1] = jump;
+        }
+        TRY_LOAD("instructions-0", a.load.n_instructions = 0);
+        TRY_LOAD("instructions-1000001", a.load.n_instructions = 1000001);
+        TRY_LOAD("instructions-none", a.load.instructions = 0);
+        TRY_LOAD("token-none", a.load.token = 1000);
+        TRY_LOAD("token-other", a.load.token = (uint32_t) open("/dev/null", O_RDONLY | O_CLOEXEC));
+        TRY_LOAD("type-1000", a.load.type = 1000);
+        TRY_LOAD("type-63", a.load.type = 63);
+        TRY_LOAD("attach-type-64", a.load.attach_type = 64);
+        TRY_LOAD("attach-type-4294967295", a.load.attach_type = UINT32_MAX);
+        TRY_LOAD("license-none", a.load.license = 0);
+        TRY_LOAD("name-bad", a.load.name[0] = '/');
+        for (unsigned i = 0; i < 2; i++) { /* How many maps a program may name. */
+                struct bpf_insn *p = many;
+
+                for (unsigned k = 0; k < 64 + i; k++) {
+                        *p++ = (struct bpf_insn){ .code = BPF_LD | BPF_IMM | BPF_DW,
+                                .dst_reg = 1,
+                                .src_reg = BPF_PSEUDO_MAP_FD,
+                                .imm = (int) make_map("array") };
+                        *p++ = (struct bpf_insn){};
+                }
+                memcpy(p, end, sizeof(end));
+                TRY_LOAD(i ? "maps-65" : "maps-64",
+                                (a.load.instructions = (uintptr_t) many,
+                                                a.load.n_instructions = (uint32_t) (p + 2 - many)));
         }
 }
 
@@ -1094,6 +1173,10 @@ static void perform(int argc, char **argv) {
                 usleep((useconds_t) number(first) * 1000);
         else if (strcmp(name, "odd") == 0)
                 odd(first);
+        else if (strcmp(name, "drop") == 0)
+                drop_capabilities(argv[1]);
+        else if (strcmp(name, "odd-with-token") == 0)
+                odd_with_token();
         else if (strcmp(name, "race-attr") == 0) {
                 shared = load_attr(find_kind("allow"));
                 race(number(first), flip_attr, call_shared);

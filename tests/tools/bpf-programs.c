@@ -17,6 +17,7 @@
 #define DEVICE(name, ...) PROGRAM(name, 15, 0, __VA_ARGS__)
 #define SKB(name, ...)    PROGRAM(name, 8, 1, __VA_ARGS__)
 #define BIND4(name, ...)  PROGRAM(name, 18, 8, __VA_ARGS__)
+#define CLS(name, ...)    PROGRAM(name, 3, 0, __VA_ARGS__)
 #define BIND6(name, ...)  PROGRAM(name, 18, 9, __VA_ARGS__)
 
 /* Looks up a number, that's on the stack then, in the map: r0. */
@@ -106,6 +107,53 @@ static Kind kinds[] = {
         PROGRAM("bind-connect", 18, 10, MOV(0, 1), EXIT),
         PROGRAM("bind-connect-privileged", 18, 10, MOV(0, 3), EXIT),
         PROGRAM("bind-sendmsg", 18, 14, MOV(0, 1), EXIT),
+
+        /* Of a type that's lent by a token only. */
+        CLS("cls", MOV(0, 0), EXIT),
+        CLS("cls-context", LOAD(BPF_W, 2, 1, 0), STORE(BPF_W, 1, 2, 8), MOV(0, 0), EXIT),
+        CLS("cls-time", CALL(5), MOV(0, 0), EXIT),
+        CLS("cls-map", MOV(3, 0), LOOK_UP(3), MOV(0, 0), EXIT),
+        CLS("cls-map-only", MAP(1), MOV(0, 0), EXIT),
+        CLS("cls-value", MAP_VALUE(1, 0), LOAD(BPF_DW, 2, 1, 0), MOV(0, 0), EXIT),
+        CLS("cls-by-index", MOV(3, 0), STORE(BPF_W, 10, 3, -4), COPY(2, 10), ADD(2, -4),
+                        WIDE(1, BPF_PSEUDO_MAP_IDX, 1), CALL(1), WIDE(1, BPF_PSEUDO_MAP_IDX_VALUE, 0),
+                        LOAD(BPF_DW, 2, 1, 0), MOV(0, 0), EXIT),
+        CLS("cls-function", INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 1), EXIT, MOV(0, 0), EXIT),
+        CLS("cls-endless", MOV(0, 0), JUMP(-1), EXIT),
+        CLS("cls-pointer", COPY(0, 1), EXIT),
+        CLS("cls-pointer-in-map", MOV(3, 0), LOOK_UP(3), JEQ(0, 0, 1), STORE(BPF_DW, 0, 10, 0), MOV(0, 0),
+                        EXIT),
+        CLS("cls-pointer-compared", COPY(2, 10), JEQ_REG(2, 1, 0), MOV(0, 0), EXIT),
+        CLS("cls-stack", LOAD(BPF_DW, 0, 10, -8), EXIT),
+        CLS("cls-packet", LOAD(BPF_W, 2, 1, 76), LOAD(BPF_B, 0, 2, 0), EXIT),
+        /* What the verifier isn't shown. */
+        CLS("cls-kernel-function", KERNEL_CALL(1), MOV(0, 0), EXIT),
+        CLS("cls-kernel-variable", WIDE(1, 3, 1), MOV(0, 0), EXIT),
+        CLS("cls-callback", WIDE(2, 4, 7), MOV(1, 8), MOV(3, 0), MOV(4, 0), CALL(181), MOV(0, 0), EXIT,
+                        MOV(0, 0), EXIT),
+        CLS("cls-callback-unused", WIDE(2, 4, 2), MOV(0, 0), EXIT, MOV(0, 0), EXIT),
+        CLS("cls-may-goto", MOV(0, 0), INSN(BPF_JMP | 0xe0, 0, 0, 0, 0), EXIT),
+        CLS("cls-jump-to-register", MOV(0, 0), INSN(BPF_JMP | BPF_JA | BPF_X, 0, 0, 0, 0), EXIT),
+        CLS("cls-call-register", MOV(0, 0), INSN(BPF_JMP | BPF_CALL | BPF_X, 0, 0, 0, 0), EXIT),
+        CLS("cls-other-memory", MOV(0, 0), INSN(BPF_ALU64 | BPF_MOV | BPF_X, 0, 0, 1, 1), EXIT),
+        CLS("cls-unknown", MOV(0, 0), INSN(BPF_JMP | 0xf0, 0, 0, 0, 0), EXIT),
+        CLS("cls-half", MOV(0, 0), EXIT, INSN(BPF_LD | BPF_IMM | BPF_DW, 1, 0, 0, 0)),
+        CLS("cls-read-kernel", COPY(1, 10), ADD(1, -8), MOV(2, 8), MOV(3, 4096), CALL(113), MOV(0, 0), EXIT),
+        CLS("cls-signal", MOV(1, 9), CALL(109), MOV(0, 0), EXIT),
+        CLS("cls-task", CALL(35), MOV(0, 0), EXIT),
+        CLS("cls-process", CALL(14), MOV(0, 0), EXIT),
+        CLS("cls-print", CALL(6), MOV(0, 0), EXIT),
+        CLS("cls-format", CALL(165), MOV(0, 0), EXIT),
+        CLS("cls-socket-of-others", CALL(84), MOV(0, 0), EXIT),
+        CLS("cls-to-peer", MOV(1, 1), MOV(2, 0), CALL(155), EXIT),
+        CLS("cls-timer", CALL(169), MOV(0, 0), EXIT),
+        CLS("cls-set-result", MOV(1, 0), CALL(187), MOV(0, 0), EXIT),
+        CLS("cls-tail-call", CALL(12), MOV(0, 0), EXIT),
+        CLS("cls-clone", MOV(2, 1), MOV(3, 0), CALL(13), MOV(0, 0), EXIT),
+        CLS("cls-socket", CALL(47), MOV(0, 0), EXIT),
+        CLS("cls-cookie", CALL(110), MOV(0, 0), EXIT),
+        CLS("cls-helper-of-tomorrow", CALL(212), MOV(0, 0), EXIT),
+        CLS("cls-helper-none", CALL(-1), MOV(0, 0), EXIT),
 };
 
 static const MapKind map_kinds[] = {
@@ -114,6 +162,7 @@ static const MapKind map_kinds[] = {
         { "array", 2, 4, 8, 2, 0 },
         { "big", 2, 4, 8, 1000000, 0 },
         { "wide", 2, 4, 65, 2, 0 },
+        { "huge", 2, 4, 16385, 2, 0 },
         { "list", 2, 4, 8, 16, 0 },
         { "global", 2, 4, 32, 1, 0 },
         { "hash", 1, 4, 8, 2, 0 },

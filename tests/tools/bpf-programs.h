@@ -27,6 +27,7 @@
 #define CALL(n)              INSN(BPF_JMP | BPF_CALL, 0, 0, 0, n)
 /* Of a function of the kernel's, by its number in the type information. */
 #define KERNEL_CALL(n)       INSN(BPF_JMP | BPF_CALL, 0, 2, 0, n)
+#define WIDE(d, s, i)        INSN(BPF_LD | BPF_IMM | BPF_DW, d, s, 0, i), INSN(0, 0, 0, 0, 0)
 /* The descriptor is filled in when it's loaded. */
 #define MAP(d)               INSN(BPF_LD | BPF_IMM | BPF_DW, d, BPF_PSEUDO_MAP_FD, 0, 0), INSN(0, 0, 0, 0, 0)
 #define MAP_VALUE(d, offset)                                                                                 \

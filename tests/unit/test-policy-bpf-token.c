@@ -89,7 +89,7 @@ Test(policy_bpf_token, taken_back) {
 }
 
 Test(policy_bpf_token, survives_being_written) {
-        g_autoptr(Policy) a = load("Token=delegate_cmds=prog_load delegate_attachs=netkit_peer\n"),
+        g_autoptr(Policy) a = load("Token=delegate_cmds=prog_load delegate_attachs=xdp_devmap\n"),
                           other = load("Token=delegate_cmds=prog_load\n");
         g_autofree char *text = policy_to_text(a);
         g_autoptr(Policy) b = NULL;
