@@ -6,6 +6,7 @@ import re
 import shutil
 import struct
 import subprocess
+import time
 
 import pytest
 
@@ -314,6 +315,25 @@ def test_which_instructions_are_lent(lent):
     assert words(lent.run("bpf-calls token /srv/bpf , load cls-map"))["load"] == "EBADF"
     assert words(lent.run("bpf-calls token /srv/bpf , map array , load cls-by-index"))["load"] == "EBADF"
     assert words(lent.run("bpf-calls token /srv/bpf , load cls-endless"))["load"] in ("EINVAL", "E2BIG")
+
+
+@pytest.mark.parametrize("options", ["bpf-calls-32", "bpf-calls --thread", "bpf-calls-32 --thread"])
+def test_callers_of_other_kinds(lent, options):
+    lent.run("mount -t bpf bpf /srv/bpf", check=True)
+    out = lent.run(f"{options} token /srv/bpf , map global , value-map , map hash , load cls-by-index , load cls-signal")
+    assert [line.split()[-1] for line in out.stdout.splitlines()] == ["OK"] * 4 + ["EPERM"], out
+
+
+def test_supervisors_die_all_the_time(lent, host):
+    """No load is lost, none is made twice."""
+    lent.run("mount -t bpf bpf /srv/bpf", check=True)
+    process = lent.container.spawn("bpf-calls token /srv/bpf , storm 10000", timeout=120)
+    kills, end = 0, time.monotonic() + 6
+    while time.monotonic() < end and process.poll() is None:
+        kills += host.run(["pkill", "-9", "-x", "deputy-supervis"], check=False).ok
+        time.sleep(0.1)
+    assert process.communicate(timeout=100)[0] == "token 0 OK\nfailed 0 wrong 0 leaked 0\n"
+    assert kills > 0
 
 
 def test_which_maps_are_lent(lent):
