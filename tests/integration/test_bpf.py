@@ -493,7 +493,7 @@ def test_program_of_another_container(nest, host):
         assert words(other.run(f"bpf-calls by-id {number}"))["by-id"] == "OK"
     finally:
         # systemd-run would wait for ever for a container that's gone.
-        other.run("busybox pkill -x bpf-calls", check=False)
+        other.run("kill $(pidof bpf-calls)", check=False)
         holder.communicate(timeout=30)
         other.stop()
 

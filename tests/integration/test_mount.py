@@ -733,7 +733,7 @@ def test_hanging_callers_cost_no_more_than_their_own_slots(block, disks):
         while len(callers) < 24 and time.monotonic() - begin < 40:
             callers.append(block.spawn(["calls", "mount", "/mnt/hang/x", "/mnt/m", "squashfs", "1", "@null"], timeout=120))
             try:
-                callers[-1].wait(timeout=3)
+                callers[-1].wait(timeout=1.5)
             except subprocess.TimeoutExpired:
                 pass
         assert len(callers) > 18
