@@ -41,29 +41,26 @@ static const char *const maps[BITS] = {
         [30] = "bloom_filter",
 };
 
-/* For packets, sockets and cgroups: those of them that are attached by netlink and socket options, or by us
- * to a cgroup of the container's. */
+/* For packets, and for sockets that one has: these are attached by netlink and socket options, for which the
+ * kernel asks for capabilities in the network namespace, or ownership. Of those that are attached to cgroups
+ * only what denies and does nothing else: others set marks, or let a process bind where it takes a
+ * capability, and a cgroup's processes may be in the host's network. */
 static const char *const programs[BITS] = {
         [1] = "socket_filter",
         [3] = "sched_cls",
         [4] = "sched_act",
         [6] = "xdp",
-        [8] = "cgroup_skb",
         [10] = "lwt_in",
         [11] = "lwt_out",
         [12] = "lwt_xmit",
         [15] = "cgroup_device",
-        [18] = "cgroup_sock_addr",
         [19] = "lwt_seg6local",
         [21] = "sk_reuseport",
 };
 
 static const char *const attach_types[BITS] = {
-        [0] = "cgroup_inet_ingress",
-        [1] = "cgroup_inet_egress",
+        [0] = "cgroup_inet_ingress", /* and of programs that don't say so */
         [6] = "cgroup_device",
-        [8] = "cgroup_inet4_bind",
-        [9] = "cgroup_inet6_bind",
         [33] = "xdp_devmap",
         [37] = "xdp",
         [39] = "sk_reuseport_select",

@@ -493,11 +493,11 @@ int caller_open_namespace(Caller *caller, const char *name) {
         return fd < 0 ? gone_or(errno) : fd;
 }
 
-int caller_open_own_namespace(Caller *caller, const char *name) {
+int caller_open_mount_namespace(Caller *caller) {
         _cleanup_close_ int namespace = -1, owner = -1;
         struct stat st;
 
-        namespace = caller_open_namespace(caller, name);
+        namespace = caller_open_namespace(caller, "mnt");
         if (namespace < 0)
                 return namespace;
         if (caller_verify(caller) < 0) /* Opened late, so asked again. */

@@ -122,10 +122,10 @@ int caller_open_cwd(Caller *caller);
 int caller_open_fd(Caller *caller, int fd, int *ret_flags);
 /* Opens one of the caller's namespaces ("mnt", "user" …). Return: a new fd, or a negative errno. */
 int caller_open_namespace(Caller *caller, const char *name);
-/* The same, if it belongs to the caller's own user namespace: only then does a capability of the caller's
- * count there, as CAP_SYS_ADMIN in the mount namespace. (A user namespace may well live in the host's.)
+/* Opens the caller's mount namespace, if it belongs to the caller's own user namespace: only then does the
+ * caller's CAP_SYS_ADMIN let it mount there. (A user namespace may well live in the host's mount namespace.)
  * Verifies the caller. Return: a new fd; -EPERM if it belongs to another; -ENOENT; another negative errno. */
-int caller_open_own_namespace(Caller *caller, const char *name);
+int caller_open_mount_namespace(Caller *caller);
 
 /* Copies memory of the caller. Return: 0; -EFAULT if any byte can't be read; -ENOENT if it's gone; another
  * negative errno. */

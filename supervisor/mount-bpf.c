@@ -112,7 +112,7 @@ int mount_bpf_create(MountRequest *m, int *ret_fd, bool *ret_internal) {
         bool named;
         int r;
 
-        namespace = caller_open_own_namespace(m->caller, "mnt");
+        namespace = caller_open_mount_namespace(m->caller);
         if (namespace < 0) {
                 *ret_internal = true;
                 return namespace;

@@ -44,7 +44,7 @@ Reason mount_request_may_borrow(const Policy *policy, Caller *caller, int *ret_n
         if (reason != REASON_NONE)
                 return reason;
 
-        namespace = caller_open_own_namespace(caller, "mnt");
+        namespace = caller_open_mount_namespace(caller);
         if (namespace == -EPERM)
                 return REASON_NO_CAPABILITY; /* It has it, but not over this mount namespace. */
         if (namespace < 0)

@@ -97,15 +97,6 @@ static bool fields_are_lent(const BpfLoad *load) {
                load->keyring == 0 && (load->flags & ~(FLAGS | BPF_TOKEN_FD)) == 0;
 }
 
-/* Programs for packets and sockets change them in ways that take a capability over the network: marks, the
- * ports that may be bound to. Return: 0 if it's the container's own; -EPERM if not; another negative errno.
- */
-static int check_network(Caller *caller) {
-        _cleanup_close_ int fd = caller_open_own_namespace(caller, "net");
-
-        return MIN(fd, 0);
-}
-
 /* Maps are the container's own making, or were passed to it. Return: 0; -EPERM if one is of no kind that's
  * lent; another negative errno. */
 static int check_maps(const Program *p) {
@@ -124,25 +115,12 @@ static int check_maps(const Program *p) {
         return 0;
 }
 
-static int prepare(BpfRequest *b, Program *p) {
-        const BpfLoad *load = &b->attr.load;
-        Caller *caller = &b->request->caller;
-        int r;
-
-        r = program_read(caller, load, p);
-        if (r >= 0)
-                r = program_copy_maps(caller, load, PROGRAM_MAPS_MAX, p);
-        if (r >= 0 && bpf_load_writes(load))
-                r = caller_open_memory(caller);
-        return r;
-}
-
 static Verdict load_checked(BpfRequest *b, const LoadMode *mode, Program *p, int64_t *ret_result) {
         const BpfLoad *load = &b->attr.load;
         size_t at;
         int r;
 
-        r = prepare(b, p);
+        r = bpf_load_prepare(b, PROGRAM_MAPS_MAX, p);
         if (caller_verify(&b->request->caller) < 0)
                 return VERDICT_CONTINUED;
         if (r < 0 && r != -EFAULT && r != -EBADF && r != -EINVAL && r != -E2BIG)
@@ -197,14 +175,6 @@ Verdict bpf_prog_load_delegated(BpfRequest *b, int64_t *ret_result) {
         reason = may_load(b, mode.capabilities);
         if (reason != REASON_NONE)
                 return bpf_refuse_load(b, reason, NULL, NULL);
-
-        r = load->type == BPF_PROGRAM_CGROUP_DEVICE ? 0 : check_network(caller);
-        if (r == -EPERM)
-                return bpf_refuse_load(b, REASON_PROGRAM_NOT_LENT,
-                                "Private=yes in [Network] of the .nspawn file",
-                                ", in a network that isn't the container's own");
-        if (r < 0)
-                return request_fail(b->request, r, ret_result);
 
         if (bpf_load_is_impossible(load))
                 return bpf_load_impossible(b, mode.capabilities, ret_result);

@@ -99,24 +99,9 @@ static bool may_load(const BpfRequest *b, Reason *ret) {
         return *ret == REASON_NONE;
 }
 
-/* Reads all that the program is made of. Return: 0, or a negative errno as the kernel's. */
-static int prepare(BpfRequest *b, unsigned sets, Program *p) {
+static Verdict load_checked(BpfRequest *b, unsigned sets, Program *p, int64_t *ret_result) {
         const unsigned without_maps =
                         INSTRUCTION_SET_BIT(INSTRUCTIONS_CONSTANT) | INSTRUCTION_SET_BIT(INSTRUCTIONS_DEVICE);
-        const BpfLoad *load = &b->attr.load;
-        Caller *caller = &b->request->caller;
-        int r;
-
-        r = program_read(caller, load, p);
-        if (r >= 0 && (sets & ~without_maps))
-                r = program_copy_maps(caller, load, BPF_PROGRAM_MAPS_MAX, p);
-        /* Results go through memory that was opened while the caller was still there. */
-        if (r >= 0 && bpf_load_writes(load))
-                r = caller_open_memory(caller);
-        return r;
-}
-
-static Verdict load_checked(BpfRequest *b, unsigned sets, Program *p, int64_t *ret_result) {
         const BpfLoad *load = &b->attr.load;
         InstructionSet set;
         LoadMode mode;
@@ -124,7 +109,7 @@ static Verdict load_checked(BpfRequest *b, unsigned sets, Program *p, int64_t *r
         size_t at;
         int r;
 
-        r = prepare(b, sets, p);
+        r = bpf_load_prepare(b, sets & ~without_maps ? BPF_PROGRAM_MAPS_MAX : 0, p);
         if (caller_verify(&b->request->caller) < 0)
                 return VERDICT_CONTINUED;
         if (r == -E2BIG)

@@ -142,8 +142,17 @@ static int load_program(BpfRequest *b, const LoadMode *mode, const Program *p) {
         return fd;
 }
 
-bool bpf_load_writes(const BpfLoad *load) {
-        return load->log_level != 0 || load->log_true_size != 0;
+int bpf_load_prepare(BpfRequest *b, size_t max_maps, Program *p) {
+        const BpfLoad *load = &b->attr.load;
+        Caller *caller = &b->request->caller;
+        int r;
+
+        r = program_read(caller, load, p);
+        if (r >= 0 && max_maps > 0)
+                r = program_copy_maps(caller, load, max_maps, p);
+        if (r >= 0 && (load->log_level != 0 || load->log_true_size != 0))
+                r = caller_open_memory(caller);
+        return r;
 }
 
 int bpf_load_and_give(BpfRequest *b, const LoadMode *mode, const Program *p) {

@@ -16,9 +16,10 @@ typedef struct LoadMode {
         CapabilitySet second;
 } LoadMode;
 
-/* Does the caller want to be told something in its memory? Then that has to be opened (caller_open_memory())
- * before caller_verify(). */
-bool bpf_load_writes(const BpfLoad *load);
+/* Reads all that the program is made of, with up to "max_maps" maps (0: they aren't looked at), and opens the
+ * memory that results go to. Call it before caller_verify(). Return: as program_read() and
+ * program_copy_maps(). */
+int bpf_load_prepare(BpfRequest *b, size_t max_maps, Program *p);
 
 /* Loads it as the caller, within its MaxPrograms=, and gives it a descriptor. A predecessor may have done so
  * already. Return: the descriptor, or the negative errno that the caller would see. */

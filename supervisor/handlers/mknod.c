@@ -12,7 +12,7 @@
  * of it: its number is in a register.
  *   - ask from a nested user namespace, without CAP_MKNOD, as a user: caller_may_borrow().
  *   - ask for 64-bit garbage: mode and number are compared as the kernel reads them, 16 and 32 bits.
- *   - have us mount where it may not: caller_open_own_namespace().
+ *   - have us mount where it may not: caller_open_mount_namespace().
  *   - make it on a file system of its own that answers late or never: deputyd starts another supervisor.
  *   - have us open something dangerous when a new mount is probed: only c 1:3 is ever opened, and checked to
  * be that.
@@ -311,7 +311,7 @@ static int act(Request *request, const DeviceRequest *d, int parent, const char 
                         return r;
 
                 namespace = request->caller.effective & CAPABILITY_BIT(CAP_SYS_ADMIN)
-                                            ? caller_open_own_namespace(&request->caller, "mnt")
+                                            ? caller_open_mount_namespace(&request->caller)
                                             : -EPERM;
                 if (namespace >= 0)
                         return bind_node(request, d, parent, name, namespace);

@@ -13,7 +13,7 @@
  *   - name a device of its own making: its number is what counts, and whether devices may be opened where the
  * node is, the kernel checks itself.
  *   - take nodev or nosuid off the mount afterwards: they're locked (mount-lock.c).
- *   - mount where it couldn't natively: caller_open_own_namespace(). A user without a container, to whom
+ *   - mount where it couldn't natively: caller_open_mount_namespace(). A user without a container, to whom
  *     AllowUsers= lends the call, only where the directory is its own: what's mounted over /etc rules the
  * host.
  *   - ask from a nested user namespace, without CAP_SYS_ADMIN, as a user: mount_request_may_borrow().

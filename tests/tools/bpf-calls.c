@@ -245,8 +245,7 @@ static void kill_by_program(int pid, int find, int send, int release) {
                 MOV(0, 1),
                 EXIT,
         };
-        Kind kind = { "kill", BPF_PROGRAM_CGROUP_SKB, BPF_ATTACH_CGROUP_INET_INGRESS, ELEMENTSOF(insns),
-                insns };
+        Kind kind = { "kill", 3, 0, ELEMENTSOF(insns), insns }; /* sched_cls */
         unsigned char packet[64] = {};
         struct {
                 uint32_t program, result, size, size_out;

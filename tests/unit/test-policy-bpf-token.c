@@ -126,10 +126,14 @@ Test(policy_bpf_token, never_delegated) {
                 /* kprobe, tracepoint, perf_event, raw_tracepoint (two), lirc_mode2, tracing, struct_ops, ext,
                  * lsm, syscall */
                 { BPF_DELEGATED_PROGRAMS, { 2, 5, 7, 17, 24, 20, 26, 27, 28, 29, 31 } },
+                /* cgroup_skb, cgroup_sock, sock_ops, cgroup_sock_addr, flow_dissector, cgroup_sysctl,
+                 * cgroup_sockopt, sk_lookup, netfilter */
+                { BPF_DELEGATED_PROGRAMS, { 8, 9, 13, 18, 22, 23, 25, 30, 32 } },
                 /* trace_*, modify_return, lsm_*, perf_event, kprobe_multi, struct_ops, uprobe_multi */
                 { BPF_DELEGATED_ATTACH_TYPES, { 23, 24, 25, 26, 27, 28, 41, 42, 43, 44, 48 } },
-                /* perf_event_array, stack_trace, cpumap, struct_ops, inode_storage, task_storage, arena */
-                { BPF_DELEGATED_MAPS, { 4, 7, 16, 26, 28, 29, 33 } },
+                /* prog_array, perf_event_array, stack_trace, maps of maps (two), cpumap, cgroup_storage,
+                 * struct_ops, inode_storage, task_storage, arena */
+                { BPF_DELEGATED_MAPS, { 3, 4, 7, 12, 13, 16, 19, 26, 28, 29, 33 } },
                 /* map_update_elem, prog_attach, prog_get_fd_by_id, raw_tracepoint_open, link_create */
                 { BPF_DELEGATED_COMMANDS, { 2, 8, 13, 17, 28 } },
         };
