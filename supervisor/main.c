@@ -152,7 +152,7 @@ static void say_problems(const Policy *policy) {
 }
 
 static int start_embedded(Supervisor *s) {
-        _cleanup_close_ int state_fd = -1, socket_fd = arg_embedded_fd;
+        _cleanup_close_ int socket_fd = arg_embedded_fd;
         const char *bad_path = NULL;
         int r;
 
@@ -170,9 +170,9 @@ static int start_embedded(Supervisor *s) {
         }
         say_problems(s->policy);
 
-        r = target_state_new(&state_fd);
+        r = target_state_new(&s->state_fd);
         if (r >= 0)
-                r = target_state_map(state_fd, &s->state);
+                r = target_state_map(s->state_fd, &s->state);
         if (r < 0)
                 return log_error_errno(r, "Failed to set up the target's state: %m");
 
@@ -186,8 +186,9 @@ static int start_for_daemon(Supervisor *s) {
 
         s->listener_fd = SUPERVISOR_FD_LISTENER;
         s->control_fd = SUPERVISOR_FD_CONTROL;
+        s->state_fd = SUPERVISOR_FD_STATE;
 
-        r = target_state_map(SUPERVISOR_FD_STATE, &s->state);
+        r = target_state_map(s->state_fd, &s->state);
         if (r < 0)
                 return log_error_errno(r, "Failed to map the target's state: %m");
 
@@ -201,7 +202,6 @@ static int start_for_daemon(Supervisor *s) {
         if (!call_set_contains(arg_calls, CALL_BPF))
                 s->policy->bpf.token = (BpfDelegation){};
 
-        close_fd(SUPERVISOR_FD_STATE);
         close_fd(SUPERVISOR_FD_POLICY);
 
         s->slot_index = arg_slot;

@@ -4,6 +4,7 @@
  * notices and starts another supervisor for the target, and this one leaves when it's done. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <poll.h>
@@ -502,12 +503,31 @@ int supervisor_serve(Supervisor *s) {
         return sd_event_loop(s->event);
 }
 
+static int set_lock(const Supervisor *s, short type) {
+        struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+
+        while (fcntl(s->state_fd, F_SETLKW, &lock) < 0)
+                if (errno != EINTR)
+                        return -errno;
+
+        return 0;
+}
+
+int supervisor_lock(const Supervisor *s) {
+        return set_lock(s, F_WRLCK);
+}
+
+void supervisor_unlock(const Supervisor *s) {
+        (void) set_lock(s, F_UNLCK);
+}
+
 void supervisor_done(Supervisor *s) {
         s->idle_source = sd_event_source_unref(s->idle_source);
         s->event = sd_event_unref(s->event);
         s->listener_fd = close_fd(s->listener_fd);
         s->control_fd = close_fd(s->control_fd);
         s->state = target_state_unmap(s->state);
+        s->state_fd = close_fd(s->state_fd);
         s->policy = policy_free(s->policy);
         free(s->response);
         s->response = NULL;

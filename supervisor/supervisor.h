@@ -18,6 +18,7 @@ struct Supervisor {
         int control_fd; /* to deputyd; -1 in the embedded mode */
         unsigned slot_index;
         TargetState *state;
+        int state_fd;       /* what's mapped there, for a lock on it: supervisor_lock() */
         const char *target; /* its id */
         Policy *policy;
         CapabilitySet capabilities; /* held, of those that handlers ask for */
@@ -32,7 +33,7 @@ struct Supervisor {
 };
 
 #define SUPERVISOR_INIT                                                                                      \
-        { .listener_fd = -1, .control_fd = -1 }
+        { .listener_fd = -1, .control_fd = -1, .state_fd = -1 }
 
 /* Serves until the target is gone, deputyd says so or goes, or nothing was asked for a while. Return: 0 or a
  * negative errno. */
@@ -40,6 +41,11 @@ int supervisor_serve(Supervisor *s);
 
 /* The other supervisors of this target, alive or about to be found dead. Return: how many. */
 size_t supervisor_others(const Supervisor *s, pid_t ret[static TARGET_STATE_SLOTS]);
+
+/* For what no two supervisors of a target are to do at once. Waits while another has the lock, which ends
+ * with its process at the latest. Return: 0 or a negative errno. */
+int supervisor_lock(const Supervisor *s);
+void supervisor_unlock(const Supervisor *s);
 
 /* Capabilities that this policy's calls need, beyond those to look at callers. */
 CapabilitySet supervisor_capabilities(const Policy *policy);

@@ -153,6 +153,7 @@ Verdict bpf_prog_load_delegated(BpfRequest *b, int64_t *ret_result) {
         LoadMode mode = {
                 .flags = load->flags & FLAGS,
                 .capabilities = capabilities_for(load->type),
+                .long_lasting = true,
         };
         Caller *caller = &b->request->caller;
         BpfDelegation token = {};

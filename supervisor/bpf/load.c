@@ -9,6 +9,7 @@
 #include "supervisor/bpf/load.h"
 #include "supervisor/bpf/object.h"
 #include "supervisor/bpf/type.h"
+#include "supervisor/supervisor.h"
 
 /* The verifier's log may be that long. Of a larger buffer, so much is used. */
 #define LOG_MAX (16u * 1024u * 1024u)
@@ -96,6 +97,22 @@ static bool verifier_said_no(int error) {
         return error == -EINVAL || error == -EFAULT || error == -E2BIG;
 }
 
+/* Return: a new fd, or a negative errno. */
+static int verify(const BpfRequest *b, const LoadMode *mode, BpfAttr *attr) {
+        const Supervisor *s = b->request->supervisor;
+        int r;
+
+        r = mode->long_lasting ? supervisor_lock(s) : 0;
+        if (r < 0)
+                return r;
+
+        r = bpf_call_as(&b->request->caller, BPF_COMMAND_PROG_LOAD, attr, sizeof(attr->load),
+                        mode->capabilities);
+        if (mode->long_lasting)
+                supervisor_unlock(s);
+        return r;
+}
+
 /* Return: a new fd; or the negative errno that the caller would see. */
 static int load_program(BpfRequest *b, const LoadMode *mode, const Program *p) {
         const BpfLoad *asked = &b->attr.load;
@@ -124,8 +141,7 @@ static int load_program(BpfRequest *b, const LoadMode *mode, const Program *p) {
         } else if (asked->log_buffer != 0)
                 return -EINVAL; /* As all kernels do, before they write anything. */
 
-        fd = bpf_call_as(&b->request->caller, BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr.load),
-                        mode->capabilities);
+        fd = verify(b, mode, &attr);
         if (mode->second != 0 && verifier_said_no(fd))
                 fd = load_again(b, mode->second, &attr, &log);
 

@@ -10,6 +10,7 @@
 typedef struct LoadMode {
         uint32_t flags;
         CapabilitySet capabilities;
+        bool long_lasting; /* the verifier may take seconds: one at a time for each target */
         /* Not zero: if the verifier doesn't take it, once more with these, and without a log. Who has
          * CAP_PERFMON is told in it where in the kernel the maps are. So the caller has the log of the first
          * attempt, if that's why, and an empty one if it's been loaded. */

@@ -335,6 +335,31 @@ def test_supervisors_die_all_the_time(lent, host):
     assert kills > 0
 
 
+def test_verifier_works_for_a_target_once_at_a_time(lent, host):
+    """It's our processor time, whatever the container's CPUQuota= is. Other calls of the container go on."""
+    lent.run("mount -t bpf bpf /srv/bpf", check=True)
+    callers = [lent.container.spawn("bpf-calls token /srv/bpf , load-long") for _ in range(3)]
+    seen = set()
+    try:
+        while any(p.poll() is None for p in callers):
+            locks = [line.split() for line in host.read("/proc/locks").splitlines() if "POSIX" in line]
+            ours = [line for line in locks if host.run(["cat", f"/proc/{line[line.index('POSIX') + 3]}/comm"], check=False).stdout == "deputy-supervis\n"]
+            waiting = sum("->" in line for line in ours)
+            assert len(ours) - waiting <= 1, ours
+            seen.add(waiting)
+            assert words(lent.run("bpf-calls load deny"))["load"] == "OK"
+        assert max(seen) >= 1, "none had to wait"
+    finally:
+        outputs = [p.communicate(timeout=60)[0].splitlines()[-1] for p in callers]
+    assert "load-long -1 E2BIG" in outputs and set(outputs) <= {"load-long -1 E2BIG", "load-long -1 EPERM"}  # which is what CallTimeoutSec= makes of it
+    # Who's killed takes the lock along.
+    caller = lent.container.spawn("bpf-calls token /srv/bpf , load-long")
+    time.sleep(1)
+    host.run(["pkill", "-9", "-x", "deputy-supervis"], check=False)
+    assert words(lent.run("bpf-calls token /srv/bpf , load cls"))["load"] == "OK"
+    caller.communicate(timeout=60)
+
+
 def test_which_maps_are_lent(lent):
     """They're made natively, as large as the token's owner likes: what a program may have to copy in one call is bounded."""
     lent.change_policy(token="Token=delegate_cmds=prog_load:map_create delegate_maps=hash:array:lpm_trie delegate_progs=sched_cls\n"

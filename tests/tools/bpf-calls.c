@@ -41,6 +41,7 @@ static void usage(FILE *stream) {
               "Commands:\n"
               "  load KIND           a program of bpf-programs.c, which becomes the current one\n"
               "  load-log KIND       the same with a log: does that tell a map's address?\n"
+              "  load-long           one that the verifier gives up after seconds\n"
               "  map KIND            a map of bpf-programs.c, likewise\n"
               "  value-map           the current map becomes the one whose value programs read\n"
               "  put KEY VALUE       numbers, into the current map\n"
@@ -136,6 +137,35 @@ int load(Kind *kind) {
         BpfAttr attr = load_attr(kind);
 
         return (int) call_bpf(BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr));
+}
+
+/* A program that keeps the verifier busy until it gives up, which takes seconds: all ways through it differ
+ * in what's on the stack at the end, where that's looked at. */
+static long load_long(void) {
+        enum { SLOTS = 20, SIZE = 4000 };
+        static struct bpf_insn insns[SIZE];
+        BpfAttr attr = load_attr(find_kind("cls"));
+        size_t n = 0;
+
+        insns[n++] = (struct bpf_insn) COPY(6, 1);
+        for (int i = 1; i <= SLOTS; i++)
+                insns[n++] = (struct bpf_insn) INSN(BPF_ST | BPF_MEM | BPF_DW, 10, 0, (short) (-8 * i), 0);
+        for (int i = 0; n + 3 + 2 * SLOTS + 2 <= SIZE; i++) {
+                insns[n++] = (struct bpf_insn) LOAD(BPF_W, 2, 6, 8);
+                insns[n++] = (struct bpf_insn) JNE(2, i, 1);
+                insns[n++] = (struct bpf_insn) INSN(
+                                BPF_ST | BPF_MEM | BPF_DW, 10, 0, (short) (-8 * (1 + i % SLOTS)), i + 1);
+        }
+        for (int i = 1; i <= SLOTS; i++) {
+                insns[n++] = (struct bpf_insn) LOAD(BPF_DW, 3, 10, (short) (-8 * i));
+                insns[n++] = (struct bpf_insn) JEQ(3, 123456, 0);
+        }
+        insns[n++] = (struct bpf_insn) MOV(0, 0);
+        insns[n++] = (struct bpf_insn) EXIT;
+
+        attr.load.instructions = (uintptr_t) insns;
+        attr.load.n_instructions = (uint32_t) n;
+        return call_bpf(BPF_COMMAND_PROG_LOAD, &attr, sizeof(attr));
 }
 
 /* With all that the verifier says. In it the kernel shows a map as the address that it put in place of the
@@ -501,6 +531,8 @@ static void perform(int argc, char **argv) {
                 report(name, program = load(find_kind(first)));
         else if (strcmp(name, "load-log") == 0)
                 load_with_log(find_kind(first));
+        else if (strcmp(name, "load-long") == 0)
+                report(name, load_long());
         else if (strcmp(name, "map") == 0)
                 report(name, make_map(first));
         else if (strcmp(name, "value-map") == 0)
