@@ -88,7 +88,8 @@ static Reason check_options(MountRequest *m) {
                 if (policy_allows_mount_option(m->policy, m->type, option->name, option->value))
                         continue;
 
-                if (bpf_delegated_from_option(option->name) != _BPF_DELEGATED_INVALID)
+                if (mount_type_is_callers(m->type) &&
+                                bpf_delegated_from_option(option->name) != _BPF_DELEGATED_INVALID)
                         m->hint = mount_request_token_hint(option->name, option->value);
                 else if (!mount_option_never_lent(option->name, option->value))
                         m->hint = g_strdup_printf(

@@ -267,6 +267,11 @@ def test_refusal_says_what_would_lend_it(lent):
     lent.run("mount -t bpf -o delegate_progs=xdp bpf /srv/bpf")
     out = lent.host.run(["deputyctl", "explain", lent.container.unit], check=False).stdout
     assert "[Bpf] Token=delegate_progs=xdp" in out, out
+    # An option of that name has no such meaning elsewhere.
+    lent.change_policy(mount="AllowType=tmpfs\nAllowSource=none")
+    lent.run("mount -t tmpfs -o delegate_maps=hash none /srv/other")
+    out = lent.host.run(["deputyctl", "explain", lent.container.unit], check=False).stdout
+    assert "[Mount] AllowOptions=delegate_maps=*" in out and "Token=delegate_maps" not in out, out
 
 
 def test_what_the_kernel_judges_is_no_refusal(lent):
