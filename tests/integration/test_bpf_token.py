@@ -58,6 +58,12 @@ class Lent:
         kwargs.setdefault("check", False)
         return self.container.run(argv, **kwargs)
 
+    def explained(self, line):
+        """Waits until the journal has it, and returns all that deputyctl says."""
+        def explain():
+            return self.host.run(["deputyctl", "explain", self.container.unit], check=False).stdout
+        return self.host.wait_for(lambda: line in explain() and explain(), 10, line)
+
     def options(self, where="/srv/bpf"):
         """{"delegate_cmds": {…}, …} of the mount that's there."""
         line = [line for line in self.run("cat /proc/self/mountinfo").stdout.splitlines() if line.split()[4] == where][-1]
@@ -265,13 +271,11 @@ def test_target_must_be_lent(lent):
 
 def test_refusal_says_what_would_lend_it(lent):
     lent.run("mount -t bpf -o delegate_progs=xdp bpf /srv/bpf")
-    out = lent.host.run(["deputyctl", "explain", lent.container.unit], check=False).stdout
-    assert "[Bpf] Token=delegate_progs=xdp" in out, out
+    lent.explained("[Bpf] Token=delegate_progs=xdp\n")
     # An option of that name has no such meaning elsewhere.
     lent.change_policy(mount="AllowType=tmpfs\nAllowSource=none")
     lent.run("mount -t tmpfs -o delegate_maps=hash none /srv/other")
-    out = lent.host.run(["deputyctl", "explain", lent.container.unit], check=False).stdout
-    assert "[Mount] AllowOptions=delegate_maps=*" in out and "Token=delegate_maps" not in out, out
+    assert "Token=delegate_maps" not in lent.explained("[Mount] AllowOptions=delegate_maps=*\n")
 
 
 def test_what_the_kernel_judges_is_no_refusal(lent):
@@ -415,7 +419,7 @@ def test_policy_that_changes_counts_at_once(lent):
     lent.change_policy(token="Token=delegate_cmds=prog_load delegate_progs=cgroup_device delegate_attachs=cgroup_device:cgroup_inet_ingress")
     assert words(lent.run("bpf-calls token /srv/bpf , load allow"))["load"] == "OK"
     assert words(lent.run("bpf-calls token /srv/bpf , load cls"))["load"] == "EPERM"
-    assert "[Bpf] Token=delegate_progs=sched_cls" in lent.host.run(["deputyctl", "explain", lent.container.unit], check=False).stdout
+    lent.explained("[Bpf] Token=delegate_progs=sched_cls\n")
     lent.change_policy(token="")
     assert words(lent.run("bpf-calls token /srv/bpf , load allow"))["load"] == "EPERM"
 
