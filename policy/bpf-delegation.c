@@ -21,8 +21,10 @@ static const char *const commands[BITS] = {
 
 /* Not among them: what's of use for tracing only (perf_event_array, stack_trace), what belongs to others'
  * tasks, sockets and cgroups (the storages), what has threads of the kernel (cpumap), memory shared with
- * programs (arena), struct_ops; and what no helper that's lent makes use of, or only so that nobody sees what
- * that costs: programs to go on with (prog_array), maps of maps. */
+ * programs (arena), struct_ops; what no helper that's lent makes use of (prog_array); and those of which
+ * nobody sees what one call of a helper may cost: maps of maps, and two where that's 100 microseconds for
+ * some (bloom_filter with keys of 16 KiB and 15 hashes, devmap_hash with keys that all fall into one bucket).
+ */
 static const char *const maps[BITS] = {
         [1] = "hash",
         [2] = "array",
@@ -36,9 +38,7 @@ static const char *const maps[BITS] = {
         [20] = "reuseport_sockarray",
         [22] = "queue",
         [23] = "stack",
-        [25] = "devmap_hash",
         [27] = "ringbuf",
-        [30] = "bloom_filter",
 };
 
 /* For packets, and for sockets that one has: these are attached by netlink and socket options, for which the

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -188,7 +189,7 @@ static int start_for_daemon(Supervisor *s) {
         s->control_fd = SUPERVISOR_FD_CONTROL;
         s->state_fd = SUPERVISOR_FD_STATE;
 
-        r = target_state_map(s->state_fd, &s->state);
+        r = fcntl(s->state_fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : target_state_map(s->state_fd, &s->state);
         if (r < 0)
                 return log_error_errno(r, "Failed to map the target's state: %m");
 

@@ -176,12 +176,30 @@ static bool is_lent(const struct bpf_insn *insn) {
         }
 }
 
-int delegated_check(const struct bpf_insn *insns, size_t n, size_t *ret_index) {
-        for (size_t i = 0; i < n; i++) {
-                bool wide = is_lent(insns + i) && BPF_CLASS(insns[i].code) == BPF_LD &&
-                            BPF_MODE(insns[i].code) == BPF_IMM;
+/* A packet's socket, by which one that comes from the host tells its addresses there. The kernel takes such a
+ * load from the context as it was given, so it looks like this. (Another may look the same.) */
+static bool is_load_of_socket(const struct bpf_insn *insn) {
+        return insn->code == (BPF_LDX | BPF_MEM | BPF_DW) && insn->off == offsetof(struct __sk_buff, sk);
+}
 
-                if (!is_lent(insns + i) ||
+static bool has_packets(uint32_t type) {
+        switch (type) {
+        case BPF_PROG_TYPE_CGROUP_DEVICE:
+        case BPF_PROG_TYPE_XDP:
+        case BPF_PROG_TYPE_SK_REUSEPORT:
+                return false;
+        default:
+                return true;
+        }
+}
+
+int delegated_check(uint32_t type, const struct bpf_insn *insns, size_t n, size_t *ret_index) {
+        bool packets = has_packets(type);
+
+        for (size_t i = 0; i < n; i++) {
+                bool wide = BPF_CLASS(insns[i].code) == BPF_LD && BPF_MODE(insns[i].code) == BPF_IMM;
+
+                if (!is_lent(insns + i) || (packets && is_load_of_socket(insns + i)) ||
                                 (wide && (i + 1 == n || !instruction_is_second_half(insns + i + 1)))) {
                         if (ret_index)
                                 *ret_index = i;

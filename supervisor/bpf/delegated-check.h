@@ -11,6 +11,7 @@
 
 #include <linux/bpf.h>
 #include <stddef.h>
+#include <stdint.h>
 
-/* Return: 0; or -EPERM if one isn't lent, *ret_index (may be NULL) is then which. */
-int delegated_check(const struct bpf_insn *insns, size_t n, size_t *ret_index);
+/* "type" is the program's. Return: 0; or -EPERM if one isn't lent, *ret_index (may be NULL) is then which. */
+int delegated_check(uint32_t type, const struct bpf_insn *insns, size_t n, size_t *ret_index);

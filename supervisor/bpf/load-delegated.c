@@ -12,6 +12,7 @@
  * other for hours. Without it they're verified where they're called. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 
 #include "basic/fd.h"
@@ -22,8 +23,11 @@
 #include "supervisor/bpf/type.h"
 #include "supervisor/descriptor.h"
 
-/* How much a helper may have to copy, and look up by, in one call (there's room for 100,000 of them). */
-#define MAP_ENTRY_MAX 16384u
+/* What a helper may have to copy in one call, and to look up by: there's room for 100,000 calls in a program.
+ * In an LPM trie it goes from bit to bit, so there the key is an address and no more. */
+#define MAP_VALUE_MAX   16384u
+#define MAP_KEY_MAX     256u
+#define MAP_LPM_KEY_MAX 20u
 
 #define FLAGS (BPF_STRICT_ALIGNMENT | BPF_ANY_ALIGNMENT | BPF_XDP_HAS_FRAGS)
 
@@ -97,18 +101,25 @@ static bool fields_are_lent(const BpfLoad *load) {
                load->keyring == 0 && (load->flags & ~(FLAGS | BPF_TOKEN_FD)) == 0;
 }
 
-/* Maps are the container's own making, or were passed to it. Return: 0; -EPERM if one is of no kind that's
- * lent; another negative errno. */
+static bool map_is_lent(const MapInfo *info) {
+        uint32_t key_max = info->type == BPF_MAP_LPM_TRIE ? MAP_LPM_KEY_MAX : MAP_KEY_MAX;
+
+        return bpf_delegated_name(BPF_DELEGATED_MAPS, info->type) && info->key_size <= key_max &&
+               info->value_size <= MAP_VALUE_MAX;
+}
+
+/* Maps are the container's own making, or were passed to it, perhaps only to be read: a program writes to
+ * what it has, whatever the descriptor was for. Return: 0; -EPERM if one isn't lent; another negative errno.
+ */
 static int check_maps(const Program *p) {
         for (size_t i = 0; i < p->n_maps; i++) {
+                int fd = p->maps[i].fd, r;
                 MapInfo info;
-                int r;
 
-                r = bpf_map_info(p->maps[i].fd, &info);
+                r = bpf_map_info(fd, &info);
                 if (r < 0)
                         return r;
-                if (!bpf_delegated_name(BPF_DELEGATED_MAPS, info.type) || info.key_size > MAP_ENTRY_MAX ||
-                                info.value_size > MAP_ENTRY_MAX)
+                if (!map_is_lent(&info) || (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR)
                         return -EPERM;
         }
 
@@ -126,12 +137,14 @@ static Verdict load_checked(BpfRequest *b, const LoadMode *mode, Program *p, int
         if (r < 0 && r != -EFAULT && r != -EBADF && r != -EINVAL && r != -E2BIG)
                 return request_fail(b->request, r, ret_result);
 
-        if (r >= 0 && delegated_check(p->insns, p->n, &at) < 0)
+        if (r >= 0 && delegated_check(load->type, p->insns, p->n, &at) < 0)
                 return bpf_refuse_instruction(b, NULL, at);
         if (r >= 0)
                 r = check_maps(p);
         if (r == -EPERM)
-                return bpf_refuse_load(b, REASON_PROGRAM_NOT_LENT, NULL, ", a map of another kind or size");
+                return bpf_refuse_load(b, REASON_PROGRAM_NOT_LENT, NULL,
+                                ", a map of another kind or size, or that isn't open for reading and "
+                                "writing");
         if (r >= 0)
                 r = bpf_load_and_give(b, mode, p);
         return bpf_answer(b, r, ret_result, "%s, %u instructions", bpf_program_name(load->type),

@@ -106,8 +106,11 @@ static int verify(const BpfRequest *b, const LoadMode *mode, BpfAttr *attr) {
         if (r < 0)
                 return r;
 
-        r = bpf_call_as(&b->request->caller, BPF_COMMAND_PROG_LOAD, attr, sizeof(attr->load),
-                        mode->capabilities);
+        /* It may have been long until it was our turn. */
+        r = mode->long_lasting ? caller_verify(&b->request->caller) : 0;
+        if (r >= 0)
+                r = bpf_call_as(&b->request->caller, BPF_COMMAND_PROG_LOAD, attr, sizeof(attr->load),
+                                mode->capabilities);
         if (mode->long_lasting)
                 supervisor_unlock(s);
         return r;

@@ -221,7 +221,7 @@ static void walk_compiled(bool is_address, const struct bpf_insn *insns, size_t 
 static void look_at_delegated(const struct bpf_insn *insns, size_t n) {
         size_t at;
 
-        if (delegated_check(insns, n, &at) < 0) {
+        if (delegated_check(BPF_PROG_TYPE_SCHED_CLS, insns, n, &at) < 0) {
                 g_assert_cmpuint(at, <, n);
                 return;
         }

@@ -152,6 +152,7 @@ static Kind kinds[] = {
         CLS("cls-clone", MOV(2, 1), MOV(3, 0), CALL(13), MOV(0, 0), EXIT),
         CLS("cls-socket", CALL(47), MOV(0, 0), EXIT),
         CLS("cls-cookie", CALL(110), MOV(0, 0), EXIT),
+        CLS("cls-socket-of-packet", LOAD(BPF_DW, 2, 1, 168), MOV(0, 0), EXIT),
         CLS("cls-helper-of-tomorrow", CALL(212), MOV(0, 0), EXIT),
         CLS("cls-helper-none", CALL(-1), MOV(0, 0), EXIT),
 };
@@ -163,6 +164,10 @@ static const MapKind map_kinds[] = {
         { "big", 2, 4, 8, 1000000, 0 },
         { "wide", 2, 4, 65, 2, 0 },
         { "huge", 2, 4, 16385, 2, 0 },
+        { "hash-long-key", 1, 257, 8, 2, 0 },
+        { "lpm-long-key", 11, 21, 8, 2, BPF_F_NO_PREALLOC },
+        { "read-only", 2, 4, 8, 1, 1u << 3 }, /* BPF_F_RDONLY, which is about the descriptor */
+        { "write-only-descriptor", 2, 4, 8, 1, 1u << 4 },
         { "list", 2, 4, 8, 16, 0 },
         { "global", 2, 4, 32, 1, 0 },
         { "hash", 1, 4, 8, 2, 0 },

@@ -17,7 +17,7 @@
 static bool lent(struct bpf_insn insn) {
         const struct bpf_insn program[] = { MOV(0, 0), insn, EXIT };
         size_t at = 99;
-        int r = delegated_check(program, G_N_ELEMENTS(program), &at);
+        int r = delegated_check(BPF_PROG_TYPE_SCHED_CLS, program, G_N_ELEMENTS(program), &at);
 
         cr_expect(r == 0 || (r == -EPERM && at == 1), "%#x", insn.code);
         return r == 0;
@@ -27,7 +27,7 @@ static bool wide_is_lent(unsigned source) {
         const struct bpf_insn program[] = { I(BPF_LD | BPF_IMM | BPF_DW, 1, source, 0, 5), I(0, 0, 0, 0, 0),
                 MOV(0, 0), EXIT };
 
-        return delegated_check(program, G_N_ELEMENTS(program), NULL) == 0;
+        return delegated_check(BPF_PROG_TYPE_SCHED_CLS, program, G_N_ELEMENTS(program), NULL) == 0;
 }
 
 /* Of all 256, by the kernel's documentation of the instruction set (bpf/standardization): each that's defined
@@ -82,13 +82,14 @@ Test(bpf_delegated, what_two_instructions_hold) {
         for (unsigned source = 0; source < 16; source++)
                 cr_expect_eq(wide_is_lent(source), source <= BPF_PSEUDO_MAP_VALUE, "%u", source);
 
-        cr_expect_eq(delegated_check(good, G_N_ELEMENTS(good), NULL), 0);
-        cr_expect_eq(delegated_check(odd, G_N_ELEMENTS(odd), &at), -EPERM);
+        cr_expect_eq(delegated_check(BPF_PROG_TYPE_SCHED_CLS, good, G_N_ELEMENTS(good), NULL), 0);
+        cr_expect_eq(delegated_check(BPF_PROG_TYPE_SCHED_CLS, odd, G_N_ELEMENTS(odd), &at), -EPERM);
         cr_expect_eq(at, 0);
-        cr_expect_eq(delegated_check(cut, G_N_ELEMENTS(cut), &at), -EPERM);
+        cr_expect_eq(delegated_check(BPF_PROG_TYPE_SCHED_CLS, cut, G_N_ELEMENTS(cut), &at), -EPERM);
         cr_expect_eq(at, 2);
-        cr_expect_eq(delegated_check(hidden, G_N_ELEMENTS(hidden), NULL), -EPERM);
-        cr_expect_eq(delegated_check(half_alone, G_N_ELEMENTS(half_alone), NULL), -EPERM);
+        cr_expect_eq(delegated_check(BPF_PROG_TYPE_SCHED_CLS, hidden, G_N_ELEMENTS(hidden), NULL), -EPERM);
+        cr_expect_eq(delegated_check(BPF_PROG_TYPE_SCHED_CLS, half_alone, G_N_ELEMENTS(half_alone), NULL),
+                        -EPERM);
 }
 
 Test(bpf_delegated, moves_with_other_meanings) {
@@ -96,4 +97,22 @@ Test(bpf_delegated, moves_with_other_meanings) {
                 cr_expect_eq(lent(INSN(BPF_ALU64 | BPF_MOV | BPF_X, 0, 1, off, 0)),
                                 off == 0 || off == 8 || off == 16 || off == 32, "%i", off);
         cr_expect_not(lent(INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 8, 0)));
+}
+
+Test(bpf_delegated, sockets_of_packets) {
+        const struct bpf_insn load[] = { LOAD(BPF_DW, 2, 1, 168), MOV(0, 0), EXIT };
+        const struct bpf_insn others[] = { LOAD(BPF_W, 2, 1, 168), LOAD(BPF_DW, 2, 1, 160), MOV(0, 0), EXIT };
+        static const uint32_t with[] = { BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SCHED_CLS,
+                BPF_PROG_TYPE_SCHED_ACT, BPF_PROG_TYPE_LWT_IN, BPF_PROG_TYPE_LWT_OUT, BPF_PROG_TYPE_LWT_XMIT,
+                BPF_PROG_TYPE_LWT_SEG6LOCAL },
+                              without[] = { BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_CGROUP_DEVICE,
+                                      BPF_PROG_TYPE_SK_REUSEPORT };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(with); i++) {
+                cr_expect_eq(delegated_check(with[i], load, G_N_ELEMENTS(load), NULL), -EPERM, "%u", with[i]);
+                cr_expect_eq(delegated_check(with[i], others, G_N_ELEMENTS(others), NULL), 0);
+        }
+        for (size_t i = 0; i < G_N_ELEMENTS(without); i++)
+                cr_expect_eq(delegated_check(without[i], load, G_N_ELEMENTS(load), NULL), 0, "%u",
+                                without[i]);
 }

@@ -132,8 +132,8 @@ Test(policy_bpf_token, never_delegated) {
                 /* trace_*, modify_return, lsm_*, perf_event, kprobe_multi, struct_ops, uprobe_multi */
                 { BPF_DELEGATED_ATTACH_TYPES, { 23, 24, 25, 26, 27, 28, 41, 42, 43, 44, 48 } },
                 /* prog_array, perf_event_array, stack_trace, maps of maps (two), cpumap, cgroup_storage,
-                 * struct_ops, inode_storage, task_storage, arena */
-                { BPF_DELEGATED_MAPS, { 3, 4, 7, 12, 13, 16, 19, 26, 28, 29, 33 } },
+                 * struct_ops, inode_storage, task_storage, arena, devmap_hash, bloom_filter */
+                { BPF_DELEGATED_MAPS, { 3, 4, 7, 12, 13, 16, 19, 26, 28, 29, 33, 25, 30 } },
                 /* map_update_elem, prog_attach, prog_get_fd_by_id, raw_tracepoint_open, link_create */
                 { BPF_DELEGATED_COMMANDS, { 2, 8, 13, 17, 28 } },
         };
