@@ -21,9 +21,11 @@ static const char *const commands[BITS] = {
 
 /* Not among them: what's of use for tracing only (perf_event_array, stack_trace), what belongs to others'
  * tasks, sockets and cgroups (the storages), what has threads of the kernel (cpumap), memory shared with
- * programs (arena), struct_ops; what no helper that's lent makes use of (prog_array); and those of which
- * nobody sees what one call of a helper may cost: maps of maps, and two where that's 100 microseconds for
- * some (bloom_filter with keys of 16 KiB and 15 hashes, devmap_hash with keys that all fall into one bucket).
+ * programs (arena), struct_ops; what no helper that's lent makes use of (prog_array);
+ * devmap, into which one namespace puts its interfaces for programs of another, and the first may be the
+ * host's; and those of which nobody sees what one call of a helper may cost: maps of maps, and two where
+ * that's 100 microseconds for some (bloom_filter with keys of 16 KiB and 15 hashes, devmap_hash with keys
+ * that all fall into one bucket).
  */
 static const char *const maps[BITS] = {
         [1] = "hash",
@@ -33,7 +35,6 @@ static const char *const maps[BITS] = {
         [9] = "lru_hash",
         [10] = "lru_percpu_hash",
         [11] = "lpm_trie",
-        [14] = "devmap",
         [17] = "xskmap",
         [20] = "reuseport_sockarray",
         [22] = "queue",
@@ -61,7 +62,6 @@ static const char *const programs[BITS] = {
 static const char *const attach_types[BITS] = {
         [0] = "cgroup_inet_ingress", /* and of programs that don't say so */
         [6] = "cgroup_device",
-        [33] = "xdp_devmap",
         [37] = "xdp",
         [39] = "sk_reuseport_select",
         [40] = "sk_reuseport_select_or_migrate",

@@ -256,9 +256,12 @@ __attribute__((noreturn)) static void mind(const FuseStart *start, pid_t server)
                 if (p[1].revents) {
                         ssize_t n = recv(start->report_sock, &word, 1, MSG_DONTWAIT);
 
+                        /* ECONNRESET: the watch has left without reading all that we had to say. It comes
+                         * once, and before what the watch had to say, which is read next. */
                         if (n == 1 && word == FUSE_WORD_KEEP)
                                 keep = true;
-                        else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+                        else if (n == 0 ||
+                                        (n < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNRESET)) {
                                 /* The watch is gone, who would have killed more. */
                                 if (!exited)
                                         (void) kill(server, SIGKILL);

@@ -44,6 +44,7 @@ enum {
         BPF_MAP_HASH = 1,
         BPF_MAP_ARRAY = 2,
         BPF_MAP_LPM_TRIE = 11,
+        BPF_MAP_RINGBUF = 27,
 };
 
 #define BPF_ATTACH_OVERRIDE  (1u << 0)

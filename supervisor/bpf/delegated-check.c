@@ -89,7 +89,8 @@ static const bool helpers[] = {
         [BPF_FUNC_set_hash] = true,
         [BPF_FUNC_set_hash_invalid] = true,
         [BPF_FUNC_get_route_realm] = true,
-        /* where packets go, in their own network namespace */
+        /* where packets go, in their own network namespace (redirect_map: to a socket, see the kinds of maps)
+         */
         [BPF_FUNC_redirect] = true,
         [BPF_FUNC_redirect_map] = true,
         [BPF_FUNC_redirect_neigh] = true,
@@ -110,15 +111,11 @@ static const bool helpers[] = {
         [BPF_FUNC_lwt_seg6_action] = true,
 };
 
+/* Of helpers only: no parts of the program, or the verifier's states become 75 KiB each, with eight stacks.
+ */
 static bool call_is_lent(const struct bpf_insn *insn) {
-        switch (insn->src_reg) {
-        case 0:
-                return insn->imm >= 0 && (size_t) insn->imm < G_N_ELEMENTS(helpers) && helpers[insn->imm];
-        case BPF_PSEUDO_CALL: /* of a part of the program itself */
-                return true;
-        default:
-                return false;
-        }
+        return insn->src_reg == 0 && insn->imm >= 0 && (size_t) insn->imm < G_N_ELEMENTS(helpers) &&
+               helpers[insn->imm];
 }
 
 static bool load_is_lent(const struct bpf_insn *insn) {

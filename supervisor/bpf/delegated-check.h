@@ -7,6 +7,8 @@
  *     gets at what belongs to nobody in particular; of the helpers, those that aren't listed.
  *   - have no end: calls back (the address of a function), and jumps that only a counter ends (may_goto).
  * What's left the verifier follows to its end, at most a million instructions, so the program ends as soon.
+ *   - call another part of the program: each call takes the verifier half a kilobyte for the stack that there
+ * could be.
  *   - are younger than this list. */
 
 #include <linux/bpf.h>

@@ -8,8 +8,7 @@
  * load; the program is loaded here, from copies, without a token, with CAP_BPF and, where the kernel asks for
  * it, CAP_NET_ADMIN. What the verifier isn't even shown is said in delegated-check.h.
  *
- * Type information isn't passed on: functions that have it are verified each by itself, and could call each
- * other for hours. Without it they're verified where they're called. */
+ * Type information isn't passed on: it's of use for functions, and they aren't lent. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +27,7 @@
 #define MAP_VALUE_MAX   16384u
 #define MAP_KEY_MAX     256u
 #define MAP_LPM_KEY_MAX 20u
+#define MAP_RING_MAX    65536u
 
 #define FLAGS (BPF_STRICT_ALIGNMENT | BPF_ANY_ALIGNMENT | BPF_XDP_HAS_FRAGS)
 
@@ -105,7 +105,8 @@ static bool map_is_lent(const MapInfo *info) {
         uint32_t key_max = info->type == BPF_MAP_LPM_TRIE ? MAP_LPM_KEY_MAX : MAP_KEY_MAX;
 
         return bpf_delegated_name(BPF_DELEGATED_MAPS, info->type) && info->key_size <= key_max &&
-               info->value_size <= MAP_VALUE_MAX;
+               info->value_size <= MAP_VALUE_MAX &&
+               (info->type != BPF_MAP_RINGBUF || info->max_entries <= MAP_RING_MAX);
 }
 
 /* Maps are the container's own making, or were passed to it, perhaps only to be read: a program writes to

@@ -13,8 +13,21 @@
 
 #define LOAD_CAPABILITIES (CAPABILITY_BIT(CAP_BPF) | CAPABILITY_BIT(CAP_NET_ADMIN))
 
+/* Of a kind that we make, at all? Who may have maps with a token gives them any name. */
+static bool is_of_a_kind_we_make(const MapInfo *info) {
+        BpfMapCreate made = {
+                .type = info->type,
+                .key_size = info->key_size,
+                .value_size = info->value_size,
+                .max_entries = info->max_entries,
+                .flags = info->flags,
+        };
+
+        return bpf_map_kind_is_lent(&made, UINT_MAX);
+}
+
 static bool map_is_lent(const Caller *caller, InstructionSet set, unsigned named, const MapInfo *info) {
-        if (!bpf_map_is_own(caller, info))
+        if (!bpf_map_is_own(caller, info) || !is_of_a_kind_we_make(info))
                 return false;
 
         for (unsigned use = MAP_USE_LOOKUP; use <= MAP_USE_VALUE; use <<= 1)

@@ -236,9 +236,9 @@ static void look_at_delegated(const struct bpf_insn *insns, size_t n) {
                         g_assert_cmpuint(insns[i].code, ==, 0);
                 } else if (jumps && BPF_OP(code) == BPF_CALL) {
                         g_assert_cmpuint(code, ==, BPF_JMP | BPF_CALL);
-                        g_assert_cmpuint(insns[i].src_reg, <=, BPF_PSEUDO_CALL);
-                        g_assert_true(insns[i].src_reg == BPF_PSEUDO_CALL ||
-                                        (insns[i].imm > 0 && insns[i].imm <= BPF_FUNC_ktime_get_tai_ns));
+                        g_assert_cmpuint(insns[i].src_reg, ==, 0);
+                        g_assert_cmpint(insns[i].imm, >, 0);
+                        g_assert_cmpint(insns[i].imm, <=, BPF_FUNC_ktime_get_tai_ns);
                 } else if (jumps)
                         g_assert_true(BPF_OP(code) < 0xe0 && code != (BPF_JMP | BPF_JA | BPF_X));
                 else if (BPF_OP(code) == BPF_MOV && (class == BPF_ALU || class == BPF_ALU64))

@@ -179,6 +179,7 @@ static const MapKind map_kinds[] = {
         { "programs", 3, 4, 4, 1, 0 },
         { "maps", 12, 4, 4, 1, 0 },
         { "ring", 27, 0, 0, 4096, 0 },
+        { "ring-large", 27, 0, 0, 131072, 0 },
         { "storage", 19, 8, 8, 0, 0 },
 };
 

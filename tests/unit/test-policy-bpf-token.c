@@ -89,7 +89,7 @@ Test(policy_bpf_token, taken_back) {
 }
 
 Test(policy_bpf_token, survives_being_written) {
-        g_autoptr(Policy) a = load("Token=delegate_cmds=prog_load delegate_attachs=xdp_devmap\n"),
+        g_autoptr(Policy) a = load("Token=delegate_cmds=prog_load delegate_attachs=sk_reuseport_select\n"),
                           other = load("Token=delegate_cmds=prog_load\n");
         g_autofree char *text = policy_to_text(a);
         g_autoptr(Policy) b = NULL;
@@ -132,8 +132,8 @@ Test(policy_bpf_token, never_delegated) {
                 /* trace_*, modify_return, lsm_*, perf_event, kprobe_multi, struct_ops, uprobe_multi */
                 { BPF_DELEGATED_ATTACH_TYPES, { 23, 24, 25, 26, 27, 28, 41, 42, 43, 44, 48 } },
                 /* prog_array, perf_event_array, stack_trace, maps of maps (two), cpumap, cgroup_storage,
-                 * struct_ops, inode_storage, task_storage, arena, devmap_hash, bloom_filter */
-                { BPF_DELEGATED_MAPS, { 3, 4, 7, 12, 13, 16, 19, 26, 28, 29, 33, 25, 30 } },
+                 * struct_ops, inode_storage, task_storage, arena, devmap (two), bloom_filter */
+                { BPF_DELEGATED_MAPS, { 3, 4, 7, 12, 13, 16, 19, 26, 28, 29, 33, 14, 25, 30 } },
                 /* map_update_elem, prog_attach, prog_get_fd_by_id, raw_tracepoint_open, link_create */
                 { BPF_DELEGATED_COMMANDS, { 2, 8, 13, 17, 28 } },
         };
