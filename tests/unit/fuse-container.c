@@ -217,8 +217,9 @@ static void find_cgroup(const char *line, const char *const mounts[], const char
 
                 if (access(file, F_OK) < 0)
                         continue;
-                (void) snprintf(ret, 512, "%s/deputyd-fuse-%i", path, (int) getpid());
-                if (mkdir(ret, 0755) < 0)
+                /* Not by a pid: one that died before it could clean up may have had the same. */
+                (void) snprintf(ret, 512, "%s/deputyd-fuse-XXXXXX", path);
+                if (!mkdtemp(ret) || chmod(ret, 0755) < 0)
                         ret[0] = 0;
                 return;
         }
