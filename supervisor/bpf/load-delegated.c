@@ -41,23 +41,21 @@ bool bpf_prog_is_delegated(const BpfRequest *b) {
                (policy->bpf.token.bits[BPF_DELEGATED_COMMANDS] & TYPE_BIT(BPF_COMMAND_PROG_LOAD));
 }
 
-/* What the token is good for, by its fdinfo. Return: 0, or a negative errno if it's none. */
+/* What the token is good for, by its fdinfo, as far as that concerns loading. Return: 0, or a negative errno
+ * if it's none. */
 static int read_token(const Caller *caller, int number, BpfDelegation *ret) {
-        static const char *const fields[_BPF_DELEGATED_MAX] = {
-                [BPF_DELEGATED_COMMANDS] = "allowed_cmds",
-                [BPF_DELEGATED_MAPS] = "allowed_maps",
-                [BPF_DELEGATED_PROGRAMS] = "allowed_progs",
-                [BPF_DELEGATED_ATTACH_TYPES] = "allowed_attachs",
-        };
         _cleanup_close_ int fd = -1;
-        int r = 0;
+        int r;
 
         fd = descriptor_copy(caller, number, DESCRIPTOR_BPF_TOKEN);
         if (fd < 0)
                 return fd;
 
-        for (BpfDelegated i = 0; r >= 0 && i < _BPF_DELEGATED_MAX; i++)
-                r = descriptor_read_bits(fd, fields[i], &ret->bits[i]);
+        r = descriptor_read_bits(fd, "allowed_cmds", &ret->bits[BPF_DELEGATED_COMMANDS]);
+        if (r >= 0)
+                r = descriptor_read_bits(fd, "allowed_progs", &ret->bits[BPF_DELEGATED_PROGRAMS]);
+        if (r >= 0)
+                r = descriptor_read_bits(fd, "allowed_attachs", &ret->bits[BPF_DELEGATED_ATTACH_TYPES]);
         return r;
 }
 
