@@ -24,6 +24,10 @@
 #include "supervisor/fuse-start.h"
 #include "supervisor/fuse-stderr.h"
 
+/* In one go: as much as the largest pipe of an unprivileged process can hold (pipe-max-size in pipe(7), 1
+ * MiB), 64 KiB each, so that all that an ended server has said is read before its end is told. */
+#define STDERR_READS_MAX 16
+
 #define SEARCH_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /* The package of Debian that has a program, where it's called otherwise. */
@@ -202,8 +206,11 @@ static void say_end(FuseStderr *e, const char *name, int status) {
                 fuse_stderr_say(e, LOG_WARNING, text);
 }
 
+/* A server that never stops writing mustn't keep us from what else happens. */
 static void read_stderr(const FuseStart *start, FuseStderr *e, bool keep) {
-        for (int r = 1; r > 0 && e->fd >= 0;)
+        int r = 1;
+
+        for (unsigned i = 0; r > 0 && e->fd >= 0 && i < STDERR_READS_MAX; i++)
                 r = fuse_stderr_read(e);
 
         if (!keep && e->last[0]) {

@@ -10,6 +10,7 @@
  *   report       writes what it sees of itself to /tmp/report, then as foreground
  *   flood        prints 1 MiB on stderr, then as foreground
  *   die-mounted  mounts, and ends with 1 then
+ *   babble       three children write to stderr without a pause; it itself ends with 3
  *   exit N       prints two lines and ends with N, having mounted nothing
  *   crash        ends by SIGSEGV
  *   hang         does nothing, for ever
@@ -80,6 +81,20 @@ static void report(int argc, char **argv) {
         fclose(f);
 }
 
+static void babble(void) {
+        static char lines[4096];
+
+        /* Room for who writes while it's read. */
+        (void) fcntl(STDERR_FILENO, F_SETPIPE_SZ, 1 << 20);
+        for (size_t i = 0; i < sizeof(lines); i++)
+                lines[i] = i % 2 == 1 ? '\n' : 'x';
+
+        for (unsigned i = 0; i < 3; i++)
+                if (fork() == 0)
+                        while (write(STDERR_FILENO, lines, sizeof(lines)) > 0)
+                                ;
+}
+
 int main(int argc, char **argv) {
         const char *what = argc > 1 ? argv[1] : "", *target = argc > 2 ? argv[2] : "";
         struct timespec thirty_ms = { .tv_nsec = 30000000 };
@@ -109,6 +124,9 @@ int main(int argc, char **argv) {
                 mount_it(target);
                 fprintf(stderr, "changed my mind\n");
                 return 1;
+        } else if (strcmp(what, "babble") == 0) {
+                babble();
+                return 3;
         } else if (strncmp(what, "exit ", 5) == 0) {
                 fprintf(stderr, "a first line\nbad \x1b[31msuperblock\n");
                 return atoi(what + 5);

@@ -605,6 +605,14 @@ Test(fuse_server, stderr_goes_to_the_journal_and_is_limited) {
         fuse_container_stop(&c);
 }
 
+Test(fuse_server, a_server_that_never_stops_writing_is_heard_to_end) {
+        FuseResult result;
+
+        cr_expect_eq(run_and_expect_failure(START(.source = "babble", .usec = 20000000), NULL, &result),
+                        -EINVAL, "%s", result.message);
+        cr_expect(strstr(result.message, "exit status 3"), "%s", result.message);
+}
+
 /* It talks while the watch leaves, too: on a busy machine one in forty runs found the minder with the watch
  * gone, and what that had said last not yet read. */
 Test(fuse_server, survives_the_supervisor_and_goes_on_talking) {
