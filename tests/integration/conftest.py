@@ -2,6 +2,7 @@
 """Fixtures of the integration tests: one throwaway host per session, see host.py, and one virtual machine, see guest.py."""
 
 import os
+import signal
 
 import pytest
 
@@ -11,6 +12,10 @@ import host as testhost
 # For tests that need the programs but no host.
 os.environ.setdefault("DEPUTYD_BUILD_DIR", str(testhost.BUILD))
 
+
+def pytest_configure():
+    """Who has taken too long says where it was and undoes what it has made, as by Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
