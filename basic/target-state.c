@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,10 @@
 int target_state_new(int *ret_fd) {
         _cleanup_close_ int fd = -1;
         TargetState *state;
+        uint32_t secret;
+
+        if (getrandom(&secret, sizeof(secret), 0) != sizeof(secret))
+                return -EIO;
 
         fd = memfd_create("deputyd-target-state", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         if (fd < 0)
@@ -30,6 +35,7 @@ int target_state_new(int *ret_fd) {
 
         state->magic = TARGET_STATE_MAGIC;
         state->version = TARGET_STATE_VERSION;
+        state->secret = secret;
         target_state_unmap(state);
 
         *ret_fd = TAKE_FD(fd);

@@ -58,7 +58,8 @@ typedef struct TargetState {
         uint32_t version;
         _Atomic uint32_t receiver; /* index of the slot whose owner may receive; deputyd moves it when one is
                                       stuck */
-        uint32_t reserved;
+        uint32_t secret;           /* random, in the names of what the kernel doesn't remember the maker of:
+                                      bpf/object.h */
         _Atomic uint64_t last_call_nsec;  /* CLOCK_MONOTONIC of the last receive */
         _Atomic uint64_t entries_dropped; /* journal entries not written: rate limit or a full socket */
         _Atomic uint32_t latency[TARGET_STATE_LATENCY_BUCKETS]; /* bucket i: 2^i to 2^(i+1) ns from receive to

@@ -181,3 +181,27 @@ _Static_assert(sizeof(BpfAttach) == 32 && offsetof(BpfAttach, revision) == 24, "
 _Static_assert(sizeof(BpfQuery) == 64 && offsetof(BpfQuery, n_programs) == 24, "struct of BPF_PROG_QUERY");
 _Static_assert(offsetof(BpfMapCreate, name) == 28 && sizeof(BpfMapCreate) == 80, "struct of BPF_MAP_CREATE");
 _Static_assert(sizeof(BpfAttr) == BPF_ATTR_SIZE, "union bpf_attr");
+
+/* struct bpf_prog_info and bpf_map_info, as far as they're of use. */
+typedef struct ProgramInfo {
+        uint32_t type;
+        uint32_t id;
+        unsigned char skipped[32];
+        uint64_t load_time;
+        uint32_t created_by_uid;
+        uint32_t n_maps;
+} ProgramInfo;
+
+typedef struct MapInfo {
+        uint32_t type;
+        uint32_t id;
+        uint32_t key_size;
+        uint32_t value_size;
+        uint32_t max_entries;
+        uint32_t flags;
+        char name[BPF_NAME_SIZE];
+} MapInfo;
+
+_Static_assert(offsetof(ProgramInfo, load_time) == 40 && offsetof(ProgramInfo, created_by_uid) == 48,
+                "struct bpf_prog_info");
+_Static_assert(offsetof(MapInfo, name) == 24, "struct bpf_map_info");

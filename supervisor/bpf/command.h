@@ -59,9 +59,6 @@ bool bpf_is_zero(const BpfRequest *b, size_t from, size_t to);
 /* All from this byte on? */
 bool bpf_rest_is_zero(const BpfRequest *b, size_t from);
 
-/* How many calls supervisors of the target have emulated. */
-uint64_t bpf_calls_emulated(const BpfRequest *b);
-
 /* Gives the caller a descriptor for what was made, whose id is "id" and whose fdinfo has it as "field". A
  * predecessor may have done so already: ask bpf_given() first. Return: the caller's descriptor or a negative
  * errno. */

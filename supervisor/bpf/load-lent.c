@@ -26,8 +26,8 @@ static bool is_of_a_kind_we_make(const MapInfo *info) {
         return bpf_map_kind_is_lent(&made, UINT_MAX);
 }
 
-static bool map_is_lent(const Caller *caller, InstructionSet set, unsigned named, const MapInfo *info) {
-        if (!bpf_map_is_own(caller, info) || !is_of_a_kind_we_make(info))
+static bool map_is_lent(const Request *request, InstructionSet set, unsigned named, const MapInfo *info) {
+        if (!bpf_map_is_own(request, info) || !is_of_a_kind_we_make(info))
                 return false;
 
         for (unsigned use = MAP_USE_LOOKUP; use <= MAP_USE_VALUE; use <<= 1)
@@ -37,7 +37,7 @@ static bool map_is_lent(const Caller *caller, InstructionSet set, unsigned named
         return true;
 }
 
-static bool maps_are_lent(const Caller *caller, InstructionSet set, const Program *p, int *ret_error) {
+static bool maps_are_lent(const Request *request, InstructionSet set, const Program *p, int *ret_error) {
         *ret_error = 0;
         for (size_t i = 0; i < p->n_maps; i++) {
                 MapInfo info;
@@ -45,7 +45,7 @@ static bool maps_are_lent(const Caller *caller, InstructionSet set, const Progra
                 *ret_error = bpf_map_info(p->maps[i].fd, &info);
                 if (*ret_error < 0)
                         return true; /* The kernel's own answer, then. */
-                if (!map_is_lent(caller, set, p->maps[i].uses, &info))
+                if (!map_is_lent(request, set, p->maps[i].uses, &info))
                         return false;
         }
 
@@ -134,7 +134,7 @@ static Verdict load_checked(BpfRequest *b, unsigned sets, Program *p, int64_t *r
 
         if (!find_set(b, p, &set, &hint, &at))
                 return bpf_refuse_instruction(b, hint, at);
-        if (!maps_are_lent(&b->request->caller, set, p, &r))
+        if (!maps_are_lent(b->request, set, p, &r))
                 return bpf_refuse_load(b, REASON_PROGRAM_NOT_LENT, NULL,
                                 ", a map that isn't the container's, or of another kind");
 

@@ -182,8 +182,7 @@ int bpf_load_and_give(BpfRequest *b, const LoadMode *mode, const Program *p) {
         if (r >= 0)
                 return r;
 
-        r = bpf_room_for_program(
-                        &b->request->caller, b->request->policy->bpf.max_programs, bpf_calls_emulated(b));
+        r = bpf_room_for_program(b->request);
         if (r < 0)
                 return r;
 

@@ -49,11 +49,11 @@ static int create_and_give(BpfRequest *b) {
         if (r >= 0)
                 return r;
 
-        r = bpf_room_for_map(caller, b->request->policy->bpf.max_maps, bpf_calls_emulated(b));
+        r = bpf_room_for_map(b->request);
         if (r < 0)
                 return r;
 
-        bpf_map_own_name(caller, attr.map.name);
+        bpf_map_own_name(b->request, attr.map.name);
         fd = bpf_call_as(caller, BPF_COMMAND_MAP_CREATE, &attr, offsetof(BpfMapCreate, later),
                         CAPABILITY_BIT(CAP_BPF));
         return fd < 0 ? fd : bpf_give(b, fd);
@@ -88,7 +88,7 @@ static int check_frozen(const BpfRequest *b, int fd, bool *ret_frozen) {
 
         r = bpf_map_info(fd, &info);
         if (r >= 0)
-                r = bpf_map_is_own(&b->request->caller, &info) ? 0 : -EPERM;
+                r = bpf_map_is_own(b->request, &info) ? 0 : -EPERM;
         if (r >= 0)
                 *ret_frozen = descriptor_says(fd, "frozen", 1);
         return r;

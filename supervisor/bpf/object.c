@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <linux/capability.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -10,10 +9,7 @@
 #include "basic/fd.h"
 #include "supervisor/bpf/object.h"
 #include "supervisor/descriptor.h"
-
-_Static_assert(offsetof(ProgramInfo, load_time) == 40 && offsetof(ProgramInfo, created_by_uid) == 48,
-                "struct bpf_prog_info");
-_Static_assert(offsetof(MapInfo, name) == 24, "struct bpf_map_info");
+#include "supervisor/supervisor.h"
 
 /* Attributes end with the last field that's used, so that kernels of all ages know what's there. */
 #define SIZE_BY_ID (offsetof(BpfById, flags) + sizeof(uint32_t))
@@ -123,28 +119,43 @@ int bpf_program_id_is_own(const Caller *caller, uint32_t id) {
         return r < 0 ? r : bpf_program_is_own(caller, &info);
 }
 
-void bpf_map_own_name(const Caller *caller, char ret[BPF_NAME_SIZE]) {
+void bpf_map_own_name(const Request *request, char ret[BPF_NAME_SIZE]) {
+        static const char prefix[] = "deputyd",
+                          symbols[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.";
+        uint64_t bits = (uint64_t) request->supervisor->state->secret << 16 |
+                        (caller_base_uid(&request->caller) >> 16 & 0xffff);
+
+        _Static_assert(sizeof(prefix) - 1 + 48 / 6 == BPF_NAME_SIZE - 1, "48 bits, 6 in a symbol");
+
         memset(ret, 0, BPF_NAME_SIZE);
-        snprintf(ret, BPF_NAME_SIZE, "deputyd%08x", (unsigned) caller_base_uid(caller));
+        memcpy(ret, prefix, sizeof(prefix) - 1);
+        for (size_t i = sizeof(prefix) - 1; i < BPF_NAME_SIZE - 1; i++, bits >>= 6)
+                ret[i] = symbols[bits & 63];
 }
 
-bool bpf_map_is_own(const Caller *caller, const MapInfo *info) {
+bool bpf_map_is_own(const Request *request, const MapInfo *info) {
         char name[BPF_NAME_SIZE];
 
-        bpf_map_own_name(caller, name);
+        bpf_map_own_name(request, name);
         return memcmp(name, info->name, BPF_NAME_SIZE) == 0;
 }
 
-static bool own_program(const Caller *caller, int fd) {
+static bool own_program(const Request *request, int fd) {
         ProgramInfo info;
 
-        return info_by_fd(fd, &info, sizeof(info)) >= 0 && bpf_program_is_own(caller, &info);
+        return info_by_fd(fd, &info, sizeof(info)) >= 0 && bpf_program_is_own(&request->caller, &info);
 }
 
-static bool own_map(const Caller *caller, int fd) {
+static bool own_map(const Request *request, int fd) {
         MapInfo info;
 
-        return info_by_fd(fd, &info, sizeof(info)) >= 0 && bpf_map_is_own(caller, &info);
+        return info_by_fd(fd, &info, sizeof(info)) >= 0 && bpf_map_is_own(request, &info);
+}
+
+/* How many calls supervisors of the target have emulated. */
+static uint64_t calls_emulated(const Request *request) {
+        return atomic_load_explicit(
+                        &request->supervisor->state->calls[CALL_BPF].emulated, memory_order_relaxed);
 }
 
 /* What was counted, and how far the calls were then. */
@@ -156,8 +167,8 @@ typedef struct Count {
 } Count;
 
 /* Goes through all objects of the kernel. */
-static int count(const Caller *caller, unsigned next, unsigned open, bool (*is_own)(const Caller *, int fd),
-                uint64_t *ret) {
+static int count(const Request *request, unsigned next, unsigned open,
+                bool (*is_own)(const Request *, int fd), uint64_t *ret) {
         BpfAttr attr = {};
         uint64_t n = 0;
         int r;
@@ -175,7 +186,7 @@ static int count(const Caller *caller, unsigned next, unsigned open, bool (*is_o
                 attr.by_id.id = by_id.by_id.id = attr.by_id.next_id;
                 attr.by_id.next_id = 0;
                 fd = bpf(open, &by_id, SIZE_BY_ID);
-                if (fd >= 0 && is_own(caller, fd))
+                if (fd >= 0 && is_own(request, fd))
                         n++;
         }
 
@@ -183,15 +194,18 @@ static int count(const Caller *caller, unsigned next, unsigned open, bool (*is_o
         return 0;
 }
 
-static int room(const Caller *caller, Count *c, unsigned max, uint64_t n_calls, unsigned next, unsigned open,
-                bool (*is_own)(const Caller *, int fd)) {
-        uid_t base = caller_base_uid(caller);
+/* As each call that was emulated since may have made at most one object, there's seldom need to count again.
+ */
+static int room(const Request *request, Count *c, unsigned max, unsigned next, unsigned open,
+                bool (*is_own)(const Request *, int fd)) {
+        uid_t base = caller_base_uid(&request->caller);
+        uint64_t n_calls = calls_emulated(request);
         int r;
 
         if (c->known && c->base == base && c->n + (n_calls - c->n_calls) < max)
                 return 0;
 
-        r = count(caller, next, open, is_own, &c->n);
+        r = count(request, next, open, is_own, &c->n);
         if (r < 0)
                 return r;
 
@@ -201,16 +215,16 @@ static int room(const Caller *caller, Count *c, unsigned max, uint64_t n_calls, 
         return c->n < max ? 0 : -EMFILE;
 }
 
-int bpf_room_for_program(const Caller *caller, unsigned max, uint64_t n_calls) {
+int bpf_room_for_program(const Request *request) {
         static Count programs;
 
-        return room(caller, &programs, max, n_calls, BPF_COMMAND_PROG_GET_NEXT_ID,
+        return room(request, &programs, request->policy->bpf.max_programs, BPF_COMMAND_PROG_GET_NEXT_ID,
                         BPF_COMMAND_PROG_GET_FD_BY_ID, own_program);
 }
 
-int bpf_room_for_map(const Caller *caller, unsigned max, uint64_t n_calls) {
+int bpf_room_for_map(const Request *request) {
         static Count maps;
 
-        return room(caller, &maps, max, n_calls, BPF_COMMAND_MAP_GET_NEXT_ID, BPF_COMMAND_MAP_GET_FD_BY_ID,
-                        own_map);
+        return room(request, &maps, request->policy->bpf.max_maps, BPF_COMMAND_MAP_GET_NEXT_ID,
+                        BPF_COMMAND_MAP_GET_FD_BY_ID, own_map);
 }

@@ -6,7 +6,8 @@
  * The kernel remembers which user loaded a program. We load as the caller (its id as the host knows it), so
  * it's the kernel that tells programs of one container from the host's and from those of other containers, at
  * any time, whichever supervisor loaded them. It doesn't remember that of maps: those that we make have a
- * name of ours, which says the same. */
+ * name of ours, which says the same. Other containers may give their maps any name, if they've a token for
+ * it, so there's a secret of the target in it. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,27 +15,7 @@
 
 #include "policy/policy.h"
 #include "supervisor/bpf/attr.h"
-#include "supervisor/caller.h"
-
-/* struct bpf_prog_info and bpf_map_info, as far as they're of use. */
-typedef struct ProgramInfo {
-        uint32_t type;
-        uint32_t id;
-        unsigned char skipped[32];
-        uint64_t load_time;
-        uint32_t created_by_uid;
-        uint32_t n_maps;
-} ProgramInfo;
-
-typedef struct MapInfo {
-        uint32_t type;
-        uint32_t id;
-        uint32_t key_size;
-        uint32_t value_size;
-        uint32_t max_entries;
-        uint32_t flags;
-        char name[BPF_NAME_SIZE];
-} MapInfo;
+#include "supervisor/request.h"
 
 /* bpf(2) with just these capabilities in effect. Return: 0 or more, or a negative errno. */
 int bpf_call(unsigned command, BpfAttr *attr, size_t size, CapabilitySet capabilities);
@@ -60,13 +41,12 @@ int bpf_open_program(uint32_t id);
 bool bpf_program_is_own(const Caller *caller, const ProgramInfo *info);
 /* The same of a program's id. Return: 1, 0, -ENOENT if there's none, or another negative errno. */
 int bpf_program_id_is_own(const Caller *caller, uint32_t id);
-bool bpf_map_is_own(const Caller *caller, const MapInfo *info);
+bool bpf_map_is_own(const Request *request, const MapInfo *info);
 
 /* Writes the name that maps of the caller's container have. */
-void bpf_map_own_name(const Caller *caller, char ret[BPF_NAME_SIZE]);
+void bpf_map_own_name(const Request *request, char ret[BPF_NAME_SIZE]);
 
-/* Is there room for one more in the container? "n_calls" is the number of calls that any supervisor of the
- * target has emulated so far: as each may have made at most one object, there's seldom need to count. Return:
- * 0, -EMFILE if there's no room, or another negative errno. */
-int bpf_room_for_program(const Caller *caller, unsigned max, uint64_t n_calls);
-int bpf_room_for_map(const Caller *caller, unsigned max, uint64_t n_calls);
+/* Is there room for one more in the container (MaxPrograms=, MaxMaps=)? Return: 0, -EMFILE if there's none,
+ * or another negative errno. */
+int bpf_room_for_program(const Request *request);
+int bpf_room_for_map(const Request *request);

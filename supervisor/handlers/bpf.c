@@ -142,11 +142,6 @@ bool bpf_rest_is_zero(const BpfRequest *b, size_t from) {
         return bpf_is_zero(b, from, sizeof(b->attr));
 }
 
-uint64_t bpf_calls_emulated(const BpfRequest *b) {
-        return atomic_load_explicit(
-                        &b->request->supervisor->state->calls[CALL_BPF].emulated, memory_order_relaxed);
-}
-
 int bpf_give(BpfRequest *b, int fd) {
         uint32_t id;
         int r;

@@ -600,6 +600,27 @@ def test_limits(host):
         container.stop()
 
 
+def test_maps_are_known_by_a_secret(host):
+    """Who makes maps with a token names them: by what it can know it mustn't use up another's number."""
+    container = container_with(host, "bpfname")
+
+    def name():
+        made = [line.split() for line in container.run("bpf-calls map array , map-name").stdout.splitlines()]
+        assert made[0][-1] == "OK" and len(made[1][1]) == 15, made
+        return made[1][1]
+    try:
+        first = name()
+        assert first.startswith("deputyd")
+        host.run(["pkill", "-9", "-x", "deputy-supervis"], check=False)
+        host.systemctl("restart", "deputyd.service")
+        assert name() == first, "its maps aren't known any more"
+        container.stop()
+        container.start()
+        assert name() != first, "the name follows from what's the same in both"
+    finally:
+        container.stop()
+
+
 def supervisors(host):
     return host.run(["pgrep", "-x", "deputy-supervis"], check=False).stdout.split()
 

@@ -44,6 +44,7 @@ static void usage(FILE *stream) {
               "  load-long           one that the verifier gives up after seconds\n"
               "  map KIND            a map of bpf-programs.c, likewise\n"
               "  value-map           the current map becomes the one whose value programs read\n"
+              "  map-name            of the current map\n"
               "  put KEY VALUE       numbers, into the current map\n"
               "  freeze              the current map\n"
               "  token PATH          of the bpf file system mounted there, for all that's loaded and made "
@@ -369,6 +370,16 @@ static long by_id(uint32_t id) {
         return r;
 }
 
+static void map_name(void) {
+        MapInfo info = {};
+        BpfAttr attr = { .info = { .fd = (uint32_t) map, .size = sizeof(info), .info = (uintptr_t) &info } };
+
+        if (call_bpf(BPF_COMMAND_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr.info)) < 0)
+                report("map-name", -1);
+        else
+                printf("map-name %.*s\n", (int) sizeof(info.name), info.name);
+}
+
 static void fill(unsigned long n, Kind *kind) {
         unsigned long i;
         int r = 0;
@@ -537,6 +548,8 @@ static void perform(int argc, char **argv) {
                 report(name, make_map(first));
         else if (strcmp(name, "value-map") == 0)
                 value_map = map;
+        else if (strcmp(name, "map-name") == 0)
+                map_name();
         else if (strcmp(name, "put") == 0)
                 report(name, put((uint32_t) number(first), number(second)));
         else if (strcmp(name, "freeze") == 0)
