@@ -22,6 +22,7 @@
 #include "bench/operation.h"
 #include "bench/program.h"
 #include "bench/round-trip.h"
+#include "supervisor/bpf/attr.h"
 
 static long call_getppid(const Place *place) {
         return syscall(SYS_getppid) >= 0 ? 0 : -1;
@@ -247,8 +248,8 @@ static void ioprio_as_before(const Place *place) {
         (void) syscall(SYS_ioprio_set, 1, 0, 0);
 }
 
-/* "Any device but c 1:5", as container runtimes write it. */
-static int load_program(enum bpf_prog_type type) {
+/* "Any device but c 1:5", as container runtimes write it. "token": -1, or a BPF token. */
+static int load_program(uint32_t type, int token) {
         static const struct bpf_insn insns[] = {
                 { .code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 4, .src_reg = 1, .off = 4 },
                 { .code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 5, .src_reg = 1, .off = 8 },
@@ -258,12 +259,18 @@ static int load_program(enum bpf_prog_type type) {
                 { .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0 },
                 { .code = BPF_JMP | BPF_EXIT },
         };
-        union bpf_attr attr = {
-                .prog_type = type,
-                .insns = (uintptr_t) insns,
-                .insn_cnt = sizeof(insns) / sizeof(insns[0]),
+        BpfLoad attr = {
+                .type = type,
+                .instructions = (uintptr_t) insns,
+                .n_instructions = sizeof(insns) / sizeof(insns[0]),
                 .license = (uintptr_t) "GPL",
         };
+
+        if (token >= 0) {
+                attr.flags = BPF_TOKEN_FD;
+                attr.token = (uint32_t) token;
+                attr.attach_type = BPF_CGROUP_DEVICE;
+        }
 
         return (int) syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
 }
@@ -271,7 +278,29 @@ static int load_program(enum bpf_prog_type type) {
 static _Thread_local int program = -1;
 
 static long call_bpf_load(const Place *place) {
-        program = load_program(BPF_PROG_TYPE_CGROUP_DEVICE);
+        program = load_program(BPF_PROG_TYPE_CGROUP_DEVICE, -1);
+        return program < 0 ? -1 : 0;
+}
+
+static int make_token(const char *path) {
+        const uint32_t command = 36; /* BPF_TOKEN_CREATE, since Linux 6.9 */
+        _cleanup_close_ int directory = -1;
+        uint32_t attr[2] = {};
+
+        if (mount("bpf", path, "bpf", 0, NULL) < 0)
+                return -1;
+
+        directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        attr[1] = (uint32_t) directory;
+        return directory < 0 ? -1 : (int) syscall(SYS_bpf, command, attr, sizeof(attr));
+}
+
+static long call_bpf_load_token(const Place *place) {
+        static _Thread_local int token = -1;
+
+        if (token < 0)
+                token = make_token(place->mount_point);
+        program = token < 0 ? -1 : load_program(BPF_PROG_TYPE_CGROUP_DEVICE, token);
         return program < 0 ? -1 : 0;
 }
 
@@ -280,7 +309,7 @@ static void close_program(const Place *place) {
 }
 
 static long call_bpf_load_kprobe(const Place *place) {
-        return load_program(BPF_PROG_TYPE_KPROBE);
+        return load_program(BPF_PROG_TYPE_KPROBE, -1);
 }
 
 /* Files of modules in /bench, which bench/run puts there where it measures them. Each is opened once. */
@@ -318,6 +347,7 @@ static const Operation operations[] = {
         { "fsetxattr", call_fsetxattr, NULL, 0 },
         { "setxattr-user", call_setxattr_user, NULL, 0 },
         { "bpf-load", call_bpf_load, close_program, 0 },
+        { "bpf-load-token", call_bpf_load_token, close_program, 0 },
         { "bpf-load-kprobe", call_bpf_load_kprobe, NULL, 0 },
         { "mount-ext4", call_mount_ext4, unmount, 0 },
         { "mount-squashfs", call_mount_squashfs, unmount, 0 },
