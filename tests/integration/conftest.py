@@ -9,6 +9,11 @@ import pytest
 import guest as testguest
 import host as testhost
 
+# Tests that run beside each other: those that need the virtual machine; of the others, those of the families that take longest;
+# and the rest. Each lane has a host of its own.
+LANES = ("guest", "mount-bpf", "host")
+MOUNT_BPF = {"test_bpf", "test_bpf_compiled", "test_bpf_token", "test_fuse", "test_mount", "test_mount_api"}
+
 # For tests that need the programs but no host.
 os.environ.setdefault("DEPUTYD_BUILD_DIR", str(testhost.BUILD))
 
@@ -19,7 +24,13 @@ def pytest_configure():
 
 
 def pytest_addoption(parser):
-    parser.addoption("--lane", choices=("host", "guest"), help="only the tests that need the virtual machine, or only the others")
+    parser.addoption("--lane", choices=LANES, help="only the tests of this lane; without it all, one after the other")
+
+
+def lane_of(item):
+    if "bare_guest" in item.fixturenames:
+        return "guest"
+    return "mount-bpf" if item.path.stem in MOUNT_BPF else "host"
 
 
 def pytest_collection_modifyitems(config, items):
@@ -28,7 +39,7 @@ def pytest_collection_modifyitems(config, items):
         return
     mine, others = [], []
     for item in items:
-        (mine if ("bare_guest" in item.fixturenames) == (lane == "guest") else others).append(item)
+        (mine if lane_of(item) == lane else others).append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = mine
 

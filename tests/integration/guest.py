@@ -36,7 +36,7 @@ PACKAGES = ROOT_PACKAGES + ("libglib2.0-bin", "libkmod2", "libmount1", "libsecco
 # In the initial RAM disk: what it takes to mount the root and to reach the test.
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "ext4")
 IMAGE_VERSION = 1  # of what _make_root() does
-CONTAINERS = 4     # so many containers get a disk that's ready; further ones are unpacked
+CONTAINERS = 10    # so many containers get a disk that's ready; further ones are unpacked
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PORT = "org.deputyd.agent"
 BOOT_SECONDS = 240
@@ -514,7 +514,7 @@ class Guest(Machine):
         record = self._record
         # It takes longer than all that runs beside it.
         argv = ["nice", "-n", "-5", "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "pc,graphics=off,vmport=off,usb=off",
-                "-accel", self.accel + (",thread=multi" if self.accel == "tcg" else ""), "-cpu", "max", "-m", "2048", "-smp", "2",
+                "-accel", self.accel + (",thread=multi" if self.accel == "tcg" else ""), "-cpu", "qemu64", "-m", "2048", "-smp", "2",
                 "-kernel", kernel, "-initrd", record / "initrd",
                 "-append", "console=ttyS0 panic=-1 quiet loglevel=4 net.ifnames=0 systemd.unit=basic.target systemd.log_target=journal systemd.show_status=no",
                 "-chardev", f"file,id=console,path={record}/console", "-serial", "chardev:console",
@@ -559,7 +559,7 @@ class Guest(Machine):
 
     def disk(self, serial, seconds=30):
         """The device /dev/vdX of an attached disk."""
-        script = 'for d in /sys/block/vd*; do [ "$(cat $d/serial)" != "$1" ] || echo /dev/${d##*/}; done'
+        script = 'for d in /sys/block/vd*; do read s <$d/serial; [ "$s" != "$1" ] || echo /dev/${d##*/}; done'
         return self.wait_for(lambda: self.run(["sh", "-c", script, "sh", serial]).stdout.strip(), seconds, f"disk {serial}")
 
     def attach(self, image, read_only=False):

@@ -20,7 +20,7 @@ SystemCalls={calls}
 [Mount]
 {mount}
 [Bpf]
-AllowProgram=cgroup-device
+AllowProgram={programs}
 {token}
 """
 CGROUPS = "/sys/fs/cgroup"
@@ -47,8 +47,8 @@ class Lent:
         self.container.start()
         self.container.run("mkdir -p /srv/bpf /srv/other")
 
-    def policy(self, token=SUPPORTED, mount="", calls="bpf mount"):
-        self.container.policy(POLICY.format(token=token, mount=mount, calls=calls))
+    def policy(self, token=SUPPORTED, mount="", calls="bpf mount", programs="cgroup-device"):
+        self.container.policy(POLICY.format(token=token, mount=mount, calls=calls, programs=programs))
 
     def change_policy(self, **kwargs):
         self.policy(**kwargs)
@@ -367,6 +367,16 @@ def test_verifier_works_for_a_target_once_at_a_time(lent, host):
     host.run(["pkill", "-9", "-x", "deputy-supervis"], check=False)
     assert words(lent.run("bpf-calls token /srv/bpf , load cls"))["load"] == "OK"
     caller.communicate(timeout=60)
+
+
+def test_name_alone_makes_no_map_ours(lent):
+    """A container can read what its own maps are called. What has that name without being of a kind that we make isn't loaded."""
+    lent.change_policy(programs="cgroup-device cgroup-skb")
+    lent.run("mount -t bpf bpf /srv/bpf", check=True)
+    name = words(lent.run("bpf-calls map array , map-name"))["map-name"]
+    for kind, called, outcome in ("array", name, "OK"), ("array", "other", "EPERM"), ("wide", name, "EPERM"), ("hash", name, "EPERM"), ("write-only", name, "EPERM"):
+        out = words(lent.run(f"bpf-calls token /srv/bpf , map {kind} {called} , no-token , load skb-map"))
+        assert out == {"token": "OK", "map": "OK", "load": outcome}, (kind, called)
 
 
 def test_which_maps_are_lent(lent):

@@ -74,9 +74,8 @@ def block_container(host, disks, name, **kwargs):
     binds = "\n".join(f"Bind={node}:/dev/disk-{kind}" for kind, node in disks.items())
     container = host.container(name, settings=f"[Files]\n{binds}\n")
     container.policy(policy(disks, **kwargs))
-    container.enable()
     host.write(f"/etc/systemd/system/{container.unit}.d/20-fuse.conf", "[Service]\nDeviceAllow=/dev/fuse rwm\nTimeoutStopSec=20\n")
-    host.systemctl("daemon-reload")
+    container.enable()
     container.start()
     container.run("mkdir -p /mnt/m /mnt/n; chmod 755 /mnt /mnt/m")
     return container

@@ -88,9 +88,8 @@ class Lent:
             host.run(f"test -b {self.dev[name]} || mknod {self.dev[name]} b {major} {minor}")
         self.container = host.container("newapi", settings="[Files]\n" + "".join(f"Bind={node}\n" for node in self.dev.values()))
         self.policy()
-        self.container.enable()
         host.write(f"/etc/systemd/system/{self.container.unit}.d/20-fuse.conf", "[Service]\nDeviceAllow=/dev/fuse rwm\nTimeoutStopSec=20\n")
-        host.systemctl("daemon-reload")
+        self.container.enable()
         self.container.start()
         self.container.run("mkdir -p /srv/a /srv/b; touch /srv/file; [ -e /dev/fuse ] || mknod -m 600 /dev/fuse c 10 229")
         # What real root gets on the same images.

@@ -26,9 +26,8 @@ CLEAN = 'umount "$D/ro" "$D/full" "$D/plain" "$D/nodev"; rm -rf "$D"'
 
 # After each call: what was made, and away with it. All that the calls make begins with m or x.
 SHOW = r"""
-find . -mindepth 1 \( -name 'm*' -o -name 'x*' \) -printf '  %p %M %U:%G ' -exec stat -c %t:%T {} \; | sort
 [ ! -e acl/m ] || getfacl -cp acl/m
-find . -mindepth 1 \( -name 'm*' -o -name 'x*' \) -delete
+find . -mindepth 1 \( -name 'm*' -o -name 'x*' \) -printf '  %p %M %U:%G ' -exec stat -c %t:%T {} \; -delete | sort
 """
 
 # name: words for the tool calls; what's made is shown by stat afterwards.

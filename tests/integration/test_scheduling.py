@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -200,8 +201,9 @@ def test_same_as_natively_with_the_kernel_of_debian_12(guest):
     container.enable()
     container.start()
     try:
-        inside = outcomes(container.run(["sh", "-s"], input=script("schedule", cases), timeout=300), cases)
-        native = outcomes(guest.unit_run(["sh", "-s"], input=script("schedule", cases), timeout=300), cases)
+        with ThreadPoolExecutor() as pool:
+            futures = [pool.submit(run, ["sh", "-s"], input=script("schedule", cases), timeout=500) for run in (container.run, guest.unit_run)]
+            inside, native = (outcomes(future.result(), cases) for future in futures)
         assert inside == native
         assert "policy 1, priority 3" in native["other user's"] and "nice -4" in native["nice of group"]
 

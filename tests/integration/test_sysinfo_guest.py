@@ -20,9 +20,8 @@ def guest_sized(guest):
     guest.run("fallocate -l 256M /swap && chmod 600 /swap && mkswap -q /swap && swapon /swap")
     container = guest.container("sized", settings="[Files]\nBind=/var/lib/lxcfs\n")
     guest.run(["mkdir", "-p", "/var/lib/lxcfs"])
-    container.enable("--profile=sysinfo")
     guest.write(f"/etc/systemd/system/{container.unit}.d/60-memory.conf", "[Service]\nMemoryMax=1G\nMemorySwapMax=96M\n")
-    guest.systemctl("daemon-reload")
+    container.enable("--profile=sysinfo")
     container.start()
     yield container
     container.stop()

@@ -42,13 +42,14 @@ static void usage(FILE *stream) {
               "  load KIND           a program of bpf-programs.c, which becomes the current one\n"
               "  load-log KIND       the same with a log: does that tell a map's address?\n"
               "  load-long           one that the verifier gives up after seconds\n"
-              "  map KIND            a map of bpf-programs.c, likewise\n"
+              "  map KIND [NAME]     a map of bpf-programs.c, likewise\n"
               "  value-map           the current map becomes the one whose value programs read\n"
               "  map-name            of the current map\n"
               "  put KEY VALUE       numbers, into the current map\n"
               "  freeze              the current map\n"
               "  token PATH          of the bpf file system mounted there, for all that's loaded and made "
               "from here on\n"
+              "  no-token            without it from here on\n"
               "  kill PID FIND SEND RELEASE    any process of the host, with these functions of the kernel\n"
               "  pin-map PATH | get-map PATH    in a bpf file system\n"
               "  keep | forget | swap    put the program aside; close it; exchange it with the one aside\n"
@@ -210,8 +211,8 @@ static unsigned type_or_device(const char *word) {
         return word ? (unsigned) number(word) : BPF_ATTACH_CGROUP_DEVICE;
 }
 
-long make_map(const char *name) {
-        const MapKind *kind = find_map_kind(name);
+static long make_map_as(const char *kind_name, const char *name) {
+        const MapKind *kind = find_map_kind(kind_name);
         BpfAttr attr = { .map = { .type = kind->type,
                                          .key_size = kind->key_size,
                                          .value_size = kind->value_size,
@@ -222,7 +223,12 @@ long make_map(const char *name) {
                 attr.map.flags |= BPF_TOKEN_FD;
                 attr.map.token = (uint32_t) token;
         }
+        strncpy(attr.map.name, name, sizeof(attr.map.name) - 1);
         return map = (int) call_bpf(BPF_COMMAND_MAP_CREATE, &attr, sizeof(attr));
+}
+
+long make_map(const char *kind) {
+        return make_map_as(kind, "");
 }
 
 /* BPF_MAP_UPDATE_ELEM: both are numbers in the map's first bytes. */
@@ -545,7 +551,7 @@ static void perform(int argc, char **argv) {
         else if (strcmp(name, "load-long") == 0)
                 report(name, load_long());
         else if (strcmp(name, "map") == 0)
-                report(name, make_map(first));
+                report(name, make_map_as(first, second ?: ""));
         else if (strcmp(name, "value-map") == 0)
                 value_map = map;
         else if (strcmp(name, "map-name") == 0)
@@ -575,7 +581,10 @@ static void perform(int argc, char **argv) {
                 report(name, cgroup = open(first, O_PATH | O_DIRECTORY | O_CLOEXEC));
         else if (strcmp(name, "token") == 0)
                 report(name, make_token(first));
-        else if (strcmp(name, "kill") == 0 && argc == 5)
+        else if (strcmp(name, "no-token") == 0) {
+                close(token);
+                token = -1;
+        } else if (strcmp(name, "kill") == 0 && argc == 5)
                 kill_by_program((int) number(first), (int) number(second), (int) number(argv[3]),
                                 (int) number(argv[4]));
         else if (strcmp(name, "mkdir") == 0)

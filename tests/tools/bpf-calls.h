@@ -27,7 +27,7 @@ BpfAttr load_attr(Kind *kind);
 int load(Kind *kind);
 uint32_t program_id(int fd);
 /* It becomes the current map. */
-long make_map(const char *name);
+long make_map(const char *kind);
 /* The current program to the current cgroup; in place of the one aside, if "replace". */
 long attach(unsigned flags, unsigned type, bool replace);
 long detach(unsigned type, bool with_program);
