@@ -69,7 +69,7 @@ def test_runtime(nest, bundle, name):
     test_bpf.check_device_rules(nest, bundle, name, name)
 
 
-@pytest.mark.parametrize("tool", ["bpf-calls", "bpf-calls-32"])
+@pytest.mark.parametrize("tool", ["bpf-calls", "bpf-calls-32", "bpf-calls-x32"])
 def test_odd_input(nest, tool):
     test_bpf.compare_odd_input(nest, OWN, tool)
 

@@ -38,6 +38,10 @@ def words(result):
     return {line.split()[0]: line.split()[-1] for line in result.stdout.splitlines() if not line.startswith(" ")}
 
 
+def policy(token=SUPPORTED, mount="", calls="bpf mount", programs="cgroup-device"):
+    return POLICY.format(token=token, mount=mount, calls=calls, programs=programs)
+
+
 class Lent:
     def __init__(self, host):
         self.host = host
@@ -47,8 +51,8 @@ class Lent:
         self.container.start()
         self.container.run("mkdir -p /srv/bpf /srv/other")
 
-    def policy(self, token=SUPPORTED, mount="", calls="bpf mount", programs="cgroup-device"):
-        self.container.policy(POLICY.format(token=token, mount=mount, calls=calls, programs=programs))
+    def policy(self, **kwargs):
+        self.container.policy(policy(**kwargs))
 
     def change_policy(self, **kwargs):
         self.policy(**kwargs)
@@ -223,11 +227,11 @@ def test_filter_that_is_older_than_the_policy(host):
     """A container whose filter doesn't intercept bpf(2) gets no token, whatever the policy says by now."""
     container = host.container("tokenlate")
     try:
-        container.policy(POLICY.format(token=SUPPORTED, mount="AllowType=tmpfs\nAllowSource=none", calls="mount"))
+        container.policy(policy(mount="AllowType=tmpfs\nAllowSource=none", calls="mount"))
         container.enable()
         container.start()
         container.run("mkdir -p /srv/bpf")
-        container.policy(POLICY.format(token=SUPPORTED, mount="AllowType=tmpfs\nAllowSource=none", calls="bpf mount"))
+        container.policy(policy(mount="AllowType=tmpfs\nAllowSource=none"))
         host.run(["deputyctl", "reload"])
         container.run("mount -t tmpfs none /srv/bpf; umount /srv/bpf")
         assert not container.run("mount -t bpf bpf /srv/bpf", check=False).ok
@@ -503,8 +507,7 @@ def trixie(host, lent):
     except machine.TestHostError as e:
         pytest.skip(f"no Debian 13: {str(e)[-500:]}")
     container = host.container("tokentrixie", settings="[Network]\nPrivate=yes\n", tarball=tarball)
-    container.policy(POLICY.format(
-        calls="bpf mount", mount="",
+    container.policy(policy(
         token="Token=delegate_cmds=prog_load:map_create:btf_load delegate_maps=array:hash delegate_progs=socket_filter:cgroup_device:xdp\n"
               "Token=delegate_attachs=cgroup_inet_ingress:cgroup_device:xdp"))
     container.enable()

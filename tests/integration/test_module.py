@@ -199,7 +199,7 @@ def outcomes(machine, directory, program, prepare):
     return dict(zip(ERRORS, machine.run("\n".join(lines), timeout=300).stdout.splitlines()))
 
 
-@pytest.mark.parametrize("program, when", [("load-module", "not loaded"), ("load-module", "loaded"), ("load-module-32", "not loaded")])
+@pytest.mark.parametrize("program, when", [("load-module", "not loaded"), ("load-module", "loaded"), ("load-module-32", "not loaded"), ("load-module-x32", "not loaded")])
 def test_same_as_natively(box, guest, program, when):
     if not guest.run(["test", "-x", f"/usr/local/bin/{program}"], check=False).ok:
         pytest.skip(f"{program} wasn't built: no 32-bit C library")

@@ -54,6 +54,18 @@ def test_same_as_real_root(lent):
     assert not {name: (ours[name], native[name]) for name in SAME if ours[name] != native[name]}
 
 
+def test_same_as_real_root_by_x32_numbers(lent):
+    for name in ("whole", "no type", "source twice"):
+        words = fill(lent, SAME[name])
+        ours = lent.run(*words, tool="fsapi-x32").stdout
+        lent.clean()
+        lent.wait_until_free()
+        native = lent.native(*words, tool="fsapi-x32").stdout
+        lent.wait_until_free()
+        assert ours and FORCED.sub("", ours) == FORCED.sub("", native), name
+        assert name != "whole" or "read hello" in ours
+
+
 def test_unmounted_at_once(lent):
     words = fill(lent, ["open:ext4", "str:source={ext4}", "flag:ro", "create", "mount", "move:/srv/a", "closemount", "umount:/srv/a", "closectx"])
     assert "at repetition" not in lent.run("--repeat=20", *words, timeout=300).stdout

@@ -201,10 +201,16 @@ def test_same_as_natively_with_the_kernel_of_debian_12(guest):
     container.enable()
     container.start()
     try:
-        with ThreadPoolExecutor() as pool:
-            futures = [pool.submit(run, ["sh", "-s"], input=script("schedule", cases), timeout=500) for run in (container.run, guest.unit_run)]
-            inside, native = (outcomes(future.result(), cases) for future in futures)
-        assert inside == native
+        def both(program, cases):
+            with ThreadPoolExecutor() as pool:
+                futures = [pool.submit(run, ["sh", "-s"], input=script(program, cases), timeout=500) for run in (container.run, guest.unit_run)]
+                inside, native = (outcomes(future.result(), cases) for future in futures)
+            assert inside == native
+            return native
+
+        native = both("schedule", cases)
+        x32 = ("fifo", "child", "nobody", "unmapped", "setparam", "setattr keep policy", "nice", "io")
+        assert both("schedule-x32", {name: cases[name] for name in x32}) == {name: native[name] for name in x32}
         assert "policy 1, priority 3" in native["other user's"] and "nice -4" in native["nice of group"]
 
         # A number that only the host has.

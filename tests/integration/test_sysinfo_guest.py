@@ -53,6 +53,12 @@ def test_numbers(guest_sized):
     assert age <= seen["uptime"] <= age + 10
 
 
+def test_x32_has_the_layout_of_64_bits(guest_sized):
+    ours, wide = ask(guest_sized, "calls-x32"), ask(guest_sized)
+    assert ours["totalram"] == wide["totalram"] == GIB and ours["totalswap"] == wide["totalswap"] and ours["mem_unit"] == wide["mem_unit"]
+    assert ask(guest_sized.host, "calls-x32")["totalram"] == ask(guest_sized.host)["totalram"] != GIB
+
+
 def test_limit_of_a_service_in_the_container(guest_sized):
     """The smallest one of all counts, for those whom it binds."""
     service = parse(guest_sized.run(["calls", "sysinfo", "here"], properties=["MemoryMax=128M", "MemorySwapMax=0"]).stdout)[0][1]

@@ -16,6 +16,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* The other numbers that this kernel may know calls by; see filter/architecture.h. */
+#ifdef X32
+#define syscall(number, ...) syscall((number) | __X32_SYSCALL_BIT, ##__VA_ARGS__)
+#endif
+
 static inline void die(const char *what) {
         fprintf(stderr, "%s: %s: %s\n", program_invocation_short_name, what, strerror(errno));
         exit(125);
