@@ -14,6 +14,7 @@ deps:
 	tests/deps build test demo
 
 check:
+	[ -x /usr/bin/python3 ] || tests/deps build test
 	tests/run
 
 demo:
