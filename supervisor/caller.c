@@ -10,53 +10,23 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "basic/fd.h"
-#include "basic/log.h"
 #include "supervisor/caller.h"
 #include "supervisor/kernel-files.h"
-#include "supervisor/procmap.h"
 #include "supervisor/thread-entry.h"
 #include "supervisor/verdict.h"
-
-/* Namespaces are few per target: its own, and now and then one that somebody inside makes. */
-#define USERNS_CACHE_MAX 16u
-
-static ino_t own_userns_inode;
-static size_t page_size;
-
-static Userns userns_cache[USERNS_CACHE_MAX];
-static uint64_t userns_clock;
 
 /* Groups of the caller in hand. There's one at a time. */
 static gid_t *group_buffer;
 static size_t group_buffer_size;
 
 int caller_setup(void) {
-        struct stat st;
         int r;
 
-        page_size = (size_t) sysconf(_SC_PAGESIZE);
-
-        for (size_t i = 0; i < USERNS_CACHE_MAX; i++)
-                userns_cache[i].fd = -1;
-
         r = thread_entry_setup();
-        if (r < 0)
-                return r;
-
-        if (stat("/proc/self/ns/user", &st) < 0)
-                return -errno;
-
-        own_userns_inode = st.st_ino;
-        return 0;
-}
-
-/* ESRCH of an entry of /proc/TID, and a missing directory, mean the same. */
-static int gone_or(int error) {
-        return error == ESRCH ? -ENOENT : -error;
+        return r < 0 ? r : userns_setup();
 }
 
 void caller_init(Caller *caller, int listener, uint64_t id, pid_t tid) {
@@ -153,142 +123,6 @@ static int parse_status(Caller *caller, const char *status) {
         return r;
 }
 
-static int read_id_map(const Caller *caller, const char *name, IdRange **ret, size_t *ret_n) {
-        static char text[USERNS_RANGES_MAX * 36];
-        const char *p = text;
-        IdRange *ranges;
-        size_t n = 0;
-        ssize_t size;
-
-        size = read_kernel_file_at(caller->proc_fd, name, text, sizeof(text));
-        if (size < 0)
-                return gone_or((int) -size);
-
-        ranges = calloc(USERNS_RANGES_MAX, sizeof(IdRange));
-        if (!ranges)
-                return -ENOMEM;
-
-        while (n < USERNS_RANGES_MAX) {
-                int used = 0;
-
-                if (sscanf(p, " %u %u %u%n", &ranges[n].inside, &ranges[n].outside, &ranges[n].count,
-                                    &used) != 3)
-                        break;
-                p += used;
-                n++;
-        }
-
-        *ret = ranges;
-        *ret_n = n;
-        return 0;
-}
-
-/* Walks up from a user namespace to the one below ours. */
-static int userns_classify(int fd, ino_t inode, UsernsKind *ret) {
-        _cleanup_close_ int above = -1;
-        struct stat st;
-        uid_t owner;
-        int parent;
-
-        if (inode == own_userns_inode) {
-                *ret = USERNS_OURS;
-                return 0;
-        }
-
-        parent = ioctl(fd, NS_GET_PARENT);
-        if (parent < 0) {
-                /* EPERM: it has none that we may see, so it isn't below ours. */
-                if (errno != EPERM)
-                        return -errno;
-                *ret = USERNS_FOREIGN;
-                return 0;
-        }
-
-        above = parent;
-        if (fstat(above, &st) < 0)
-                return -errno;
-        if (st.st_ino != own_userns_inode) {
-                *ret = USERNS_NESTED;
-                return 0;
-        }
-
-        if (ioctl(fd, NS_GET_OWNER_UID, &owner) < 0)
-                return -errno;
-
-        *ret = owner == 0 ? USERNS_CONTAINER : USERNS_NOT_ROOTS;
-        return 0;
-}
-
-static void userns_clear(Userns *u) {
-        u->fd = close_fd(u->fd);
-        free(u->uids);
-        free(u->gids);
-        *u = (Userns){ .fd = -1 };
-}
-
-static int userns_add(Caller *caller, const Userns **ret) {
-        _cleanup_close_ int fd = -1;
-        Userns *u = &userns_cache[0];
-        struct stat st;
-        int r;
-
-        fd = openat(caller->proc_fd, "ns/user", O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return gone_or(errno);
-        if (fstat(fd, &st) < 0)
-                return -errno;
-
-        for (size_t i = 1; i < USERNS_CACHE_MAX; i++)
-                if (userns_cache[i].used < u->used)
-                        u = &userns_cache[i];
-
-        userns_clear(u);
-        r = userns_classify(fd, st.st_ino, &u->kind);
-        if (r < 0)
-                return r;
-        r = read_id_map(caller, "uid_map", &u->uids, &u->n_uids);
-        if (r < 0)
-                return r;
-        r = read_id_map(caller, "gid_map", &u->gids, &u->n_gids);
-        if (r < 0)
-                return r;
-
-        u->fd = TAKE_FD(fd);
-        /* A map can be written once. While it's empty, look again next time. */
-        u->inode = u->n_uids > 0 && u->n_gids > 0 ? st.st_ino : 0;
-        *ret = u;
-        return 0;
-}
-
-/* The namespaces of a dead thread are EACCES, or not there. Return: 0, or as an EntryFunc. */
-static int userns_get(Caller *caller, const ThreadEntry *entry) {
-        unsigned long long inode;
-        char link[64];
-        ssize_t n;
-        int r;
-
-        n = readlinkat(entry->userns_fd, "", link, sizeof(link) - 1);
-        if (n < 0)
-                return errno == ENOENT ? -ESRCH : -errno;
-        link[n] = 0;
-        if (strncmp(link, "user:[", 6) != 0)
-                return -EBADMSG;
-        inode = strtoull(link + 6, NULL, 10);
-
-        userns_clock++;
-        for (size_t i = 0; i < USERNS_CACHE_MAX; i++)
-                if (userns_cache[i].inode == inode) {
-                        userns_cache[i].used = userns_clock;
-                        caller->userns = &userns_cache[i];
-                        return 0;
-                }
-
-        r = userns_add(caller, &caller->userns);
-        if (r >= 0)
-                ((Userns *) caller->userns)->used = userns_clock;
-        return r;
-}
-
 /* The status of a dead thread is ESRCH. Return: 0, or as an EntryFunc. */
 static int read_status(Caller *caller, const ThreadEntry *entry) {
         static char *status;
@@ -333,12 +167,12 @@ static int with_entry(Caller *caller, EntryFunc func, uint64_t *ret_serial) {
                 caller->proc_fd = -1;
                 caller->userns = NULL;
                 if (attempt > 0)
-                        return gone_or(-r);
+                        return thread_gone_or(-r);
         }
 }
 
 static int look_at_userns(Caller *caller, const ThreadEntry *entry) {
-        return caller->userns ? 0 : userns_get(caller, entry);
+        return caller->userns ? 0 : userns_get(entry, &caller->userns);
 }
 
 static int look_at_all(Caller *caller, const ThreadEntry *entry) {
@@ -376,19 +210,11 @@ Reason caller_may_borrow(const Caller *caller, int capability, bool user_allowed
         }
 }
 
-static bool ranges_contain(const IdRange *ranges, size_t n, uint32_t id) {
-        for (size_t i = 0; i < n; i++)
-                if (id >= ranges[i].outside && id - ranges[i].outside < ranges[i].count)
-                        return true;
-
-        return false;
-}
-
 bool caller_maps_owner(const Caller *caller, uid_t uid, gid_t gid) {
         const Userns *u = caller->userns;
 
-        return u->kind == USERNS_CONTAINER && ranges_contain(u->uids, u->n_uids, uid) &&
-               ranges_contain(u->gids, u->n_gids, gid);
+        return u->kind == USERNS_CONTAINER && id_ranges_contain(u->uids, u->n_uids, uid) &&
+               id_ranges_contain(u->gids, u->n_gids, gid);
 }
 
 bool caller_owns_uid(const Caller *caller, uid_t uid) {
@@ -399,8 +225,8 @@ bool caller_owns_uid(const Caller *caller, uid_t uid) {
         if (u->kind == USERNS_OURS)
                 return uid == caller->euid;
 
-        return u->kind == USERNS_CONTAINER && ranges_contain(u->uids, u->n_uids, uid) &&
-               !ranges_contain(u->uids, u->n_uids, 0);
+        return u->kind == USERNS_CONTAINER && id_ranges_contain(u->uids, u->n_uids, uid) &&
+               !id_ranges_contain(u->uids, u->n_uids, 0);
 }
 
 uid_t caller_base_uid(const Caller *caller) {
@@ -419,7 +245,7 @@ int caller_open_root(Caller *caller) {
         if (caller->root_fd < 0) {
                 caller->root_fd = openat(caller->proc_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
                 if (caller->root_fd < 0)
-                        return gone_or(errno);
+                        return thread_gone_or(errno);
         }
 
         return caller->root_fd;
@@ -428,7 +254,7 @@ int caller_open_root(Caller *caller) {
 int caller_open_cwd(Caller *caller) {
         int fd = openat(caller->proc_fd, "cwd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-        return fd < 0 ? gone_or(errno) : fd;
+        return fd < 0 ? thread_gone_or(errno) : fd;
 }
 
 static int read_open_flags(const Caller *caller, int fd, int *ret) {
@@ -440,11 +266,11 @@ static int read_open_flags(const Caller *caller, int fd, int *ret) {
         snprintf(name, sizeof(name), "fdinfo/%i", fd);
         info = openat(caller->proc_fd, name, O_RDONLY | O_CLOEXEC);
         if (info < 0)
-                return errno == ENOENT ? -EBADF : gone_or(errno);
+                return errno == ENOENT ? -EBADF : thread_gone_or(errno);
 
         n = read(info, text, sizeof(text) - 1);
         if (n < 0)
-                return gone_or(errno);
+                return thread_gone_or(errno);
         text[n] = 0;
 
         p = strstr(text, "flags:");
@@ -471,7 +297,7 @@ int caller_open_fd(Caller *caller, int fd, int *ret_flags) {
         snprintf(name, sizeof(name), "fd/%i", fd);
         opened = openat(caller->proc_fd, name, O_PATH | O_CLOEXEC);
         if (opened < 0)
-                opened = errno == ENOENT ? -EBADF : gone_or(errno);
+                opened = errno == ENOENT ? -EBADF : thread_gone_or(errno);
 
         r = opened >= 0 && ret_flags ? read_open_flags(caller, fd, ret_flags) : 0;
         if (privilege_raise(0) < 0)
@@ -490,7 +316,7 @@ int caller_open_namespace(Caller *caller, const char *name) {
 
         snprintf(path, sizeof(path), "ns/%s", name);
         fd = openat(caller->proc_fd, path, O_RDONLY | O_CLOEXEC);
-        return fd < 0 ? gone_or(errno) : fd;
+        return fd < 0 ? thread_gone_or(errno) : fd;
 }
 
 int caller_open_mount_namespace(Caller *caller) {
@@ -510,79 +336,6 @@ int caller_open_mount_namespace(Caller *caller) {
         return st.st_ino == caller->userns->inode ? TAKE_FD(namespace) : -EPERM;
 }
 
-int caller_read(const Caller *caller, uint64_t address, void *buffer, size_t size) {
-        struct iovec local = { .iov_base = buffer, .iov_len = size };
-        struct iovec remote = { .iov_base = (void *) (uintptr_t) address, .iov_len = size };
-        ssize_t n;
-
-        if (size == 0)
-                return 0;
-
-        n = process_vm_readv(caller->tid, &local, 1, &remote, 1, 0);
-        if (n < 0)
-                return gone_or(errno);
-
-        return (size_t) n == size ? 0 : -EFAULT;
-}
-
-int caller_read_both(const Caller *caller, uint64_t address_a, void *a, size_t size_a, uint64_t address_b,
-                void *b, size_t size_b) {
-        struct iovec local[] = { { a, size_a }, { b, size_b } };
-        struct iovec remote[] = {
-                { (void *) (uintptr_t) address_a, size_a },
-                { (void *) (uintptr_t) address_b, size_b },
-        };
-        ssize_t n = process_vm_readv(caller->tid, local, 2, remote, 2, 0);
-
-        if (n < 0)
-                return gone_or(errno);
-
-        return (size_t) n == size_a + size_b ? 0 : -EFAULT;
-}
-
-size_t caller_page_rest(uint64_t address) {
-        return page_size - (address & (page_size - 1));
-}
-
-ssize_t caller_read_string(const Caller *caller, uint64_t address, char *buffer, size_t size) {
-        size_t done = 0;
-
-        /* Up to the end of a page at a time: what lies behind the string may not be mapped. */
-        while (done < size) {
-                size_t step = caller_page_rest(address + done);
-                const char *end;
-                int r;
-
-                if (step > size - done)
-                        step = size - done;
-
-                r = caller_read(caller, address + done, buffer + done, step);
-                if (r < 0)
-                        return r;
-
-                end = memchr(buffer + done, 0, step);
-                if (end)
-                        return end - buffer;
-                done += step;
-        }
-
-        return -ENAMETOOLONG;
-}
-
-int caller_open_memory(Caller *caller) {
-        int r;
-
-        /* The entry is closed to all but its owner, whose ids needn't be those in force. Our right to write
-         * to the process (ptrace access) is checked all the same. */
-        r = privilege_raise(CAPABILITY_BIT(CAP_DAC_OVERRIDE));
-        if (r < 0)
-                return r;
-
-        caller->mem_fd = openat(caller->proc_fd, "mem", O_RDWR | O_CLOEXEC);
-        r = caller->mem_fd < 0 ? gone_or(errno) : 0;
-        return privilege_raise(0) < 0 ? -EPERM : r;
-}
-
 static int pin_memory(Caller *caller, const ThreadEntry *entry) {
         int r = caller_open_memory(caller);
 
@@ -591,31 +344,6 @@ static int pin_memory(Caller *caller, const ThreadEntry *entry) {
 
 int caller_pin_memory(Caller *caller, uint64_t *ret_thread) {
         return with_entry(caller, pin_memory, ret_thread);
-}
-
-int caller_write(Caller *caller, uint64_t address, const void *data, size_t size) {
-        size_t done = 0;
-        int r;
-
-        if (size == 0)
-                return 0;
-
-        /* /proc/PID/mem writes through read-only mappings, as a debugger may; the caller itself gets EFAULT.
-         */
-        r = procmap_check_writable(caller->proc_fd, address, size);
-        if (r < 0)
-                return r;
-
-        while (done < size) {
-                ssize_t n = pwrite(caller->mem_fd, (const char *) data + done, size - done,
-                                (off_t) (address + done));
-
-                if (n <= 0) /* 0: the memory is gone, and with it the call. */
-                        return n < 0 && errno != EIO ? -errno : -EFAULT;
-                done += (size_t) n;
-        }
-
-        return 0;
 }
 
 int caller_verify(const Caller *caller) {

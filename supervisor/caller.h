@@ -16,38 +16,10 @@
 #include <sys/types.h>
 
 #include "supervisor/privilege.h"
+#include "supervisor/userns.h"
 #include "supervisor/verdict.h"
 
 #define CALLER_GROUPS_MAX 65536 /* NGROUPS_MAX */
-
-/* Where a caller's user namespace stands. */
-typedef enum UsernsKind {
-        USERNS_OURS, /* the one we live in: a plain service, or the container manager before it enters the
-                        container */
-        USERNS_CONTAINER, /* topmost below ours, made by root: the container's own */
-        USERNS_NESTED,    /* below a container's: its root isn't root of the container */
-        USERNS_NOT_ROOTS, /* topmost below ours, but made by a user */
-        USERNS_FOREIGN,   /* not below ours */
-} UsernsKind;
-
-typedef struct IdRange {
-        uint32_t inside;
-        uint32_t outside;
-        uint32_t count;
-} IdRange;
-
-#define USERNS_RANGES_MAX 340 /* as the kernel's UID_GID_MAP_MAX_EXTENTS */
-
-/* A user namespace that callers live in. Kept (with its descriptor, so that its inode number can't come
- * again) and shared between calls. */
-typedef struct Userns {
-        int fd;
-        ino_t inode;
-        UsernsKind kind;
-        size_t n_uids, n_gids;
-        IdRange *uids, *gids;
-        uint64_t used; /* for eviction */
-} Userns;
 
 typedef struct Caller {
         int listener;

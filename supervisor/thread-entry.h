@@ -8,6 +8,7 @@
  * to one that gets its number later (reading then fails with ESRCH), because everything is read anew at each
  * call, and because entries of such a procfs keep nothing of the target busy. */
 
+#include <errno.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -35,3 +36,9 @@ int thread_entry_get(pid_t tid, ThreadEntry **ret);
 
 /* Closes them: the thread is dead. */
 void thread_entry_drop(ThreadEntry *entry);
+
+/* What an errno of something below /proc/TID means to a caller of ours: ESRCH, as well as ENOENT, that the
+ * thread is gone. Return: a negative errno. */
+static inline int thread_gone_or(int error) {
+        return error == ESRCH ? -ENOENT : -error;
+}

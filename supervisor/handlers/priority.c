@@ -169,12 +169,10 @@ Verdict setpriority_handle(Request *request, int64_t *ret_result) {
                 return refuse_nice(request, REASON_PRIORITY_NOT_LENT, which, who, nice);
         }
 
-        r = scheduling_identify(request);
+        r = scheduling_identify(request, &reason);
         if (r < 0)
                 return request_fail(request, r, ret_result);
-        if (r == 0) {
-                reason = request->reason;
-                request->reason = REASON_NONE;
+        if (reason != REASON_NONE) {
                 if (nice >= 0 || limit_allows(request, nice))
                         return VERDICT_CONTINUED;
                 return refuse_nice(request, reason, which, who, nice);
@@ -311,14 +309,11 @@ Verdict ioprio_set_handle(Request *request, int64_t *ret_result) {
                 return ordinary ? VERDICT_CONTINUED
                                 : refuse_io(request, REASON_POLICY_NOT_LENT, which, who, ioprio);
 
-        r = scheduling_identify(request);
+        r = scheduling_identify(request, &reason);
         if (r < 0)
                 return request_fail(request, r, ret_result);
-        if (r == 0) {
-                reason = request->reason;
-                request->reason = REASON_NONE;
+        if (reason != REASON_NONE)
                 return ordinary ? VERDICT_CONTINUED : refuse_io(request, reason, which, who, ioprio);
-        }
 
         if (caller_verify(&request->caller) < 0)
                 return VERDICT_CONTINUED;

@@ -255,16 +255,16 @@ static char *hint_for(const Request *request, Reason reason, const Wish *wish) {
         }
 }
 
-int scheduling_identify(Request *request) {
+int scheduling_identify(Request *request, Reason *ret_reason) {
         int r;
 
         r = caller_identify(&request->caller);
         if (r < 0)
                 return r;
 
-        request->reason = caller_may_borrow(&request->caller, CAP_SYS_NICE,
+        *ret_reason = caller_may_borrow(&request->caller, CAP_SYS_NICE,
                         policy_allows_user(request->policy, request->caller.euid));
-        return request->reason == REASON_NONE;
+        return 0;
 }
 
 Verdict scheduling_refuse(Request *request, Reason reason, char *arguments, char *hint) {
@@ -514,14 +514,11 @@ static Verdict policy_handle(Request *request, int64_t *ret_result) {
         if (reason != REASON_NONE)
                 return refuse(request, reason, &wish);
 
-        r = scheduling_identify(request);
+        r = scheduling_identify(request, &reason);
         if (r < 0)
                 return request_fail(request, r, ret_result);
-        if (r == 0) {
-                reason = request->reason;
-                request->reason = REASON_NONE;
+        if (reason != REASON_NONE)
                 return refuse(request, reason, &wish);
-        }
 
         r = target_find(&request->caller, wish.pid, &task);
         if (r == -ESRCH)

@@ -6,9 +6,9 @@
 #include "supervisor/request.h"
 #include "supervisor/target-task.h"
 
-/* Who asks, and may it borrow CAP_SYS_NICE (law 1)? Return: 1 if it may; 0 if not, with the reason in
- * request->reason; or a negative errno. */
-int scheduling_identify(Request *request);
+/* Who asks, and may it borrow CAP_SYS_NICE (law 1)? *ret_reason is REASON_NONE if it may, or why not. Return:
+ * 0 or a negative errno. */
+int scheduling_identify(Request *request, Reason *ret_reason);
 
 /* Ends a call that isn't lent for "reason": continued without a word if the caller has the capability
  * natively or is gone, refused otherwise. Takes the strings over. */

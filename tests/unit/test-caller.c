@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* supervisor/caller.c: who asks, what may it borrow, and its memory. */
+/* supervisor/caller.c, caller-memory.c and userns.c: who asks, what may it borrow, and its memory. */
 
 #include <criterion/criterion.h>
 #include <errno.h>
