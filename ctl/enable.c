@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* deputyctl enable and disable: a unit's command runs through deputy-run, by a drop-in. */
+/* deputyctl enable: a unit's command runs through deputy-run, by a drop-in. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 #include "ctl/findings.h"
 #include "ctl/policy-argument.h"
 #include "ctl/terminal.h"
+#include "ctl/unit-argument.h"
 #include "ctl/unit-job.h"
 
 #define PROBE_INSTANCE "deputyd-probe"
@@ -36,52 +37,6 @@ static void enabling_done(Enabling *e) {
         g_clear_pointer(&e->commands, g_ptr_array_unref);
         g_clear_pointer(&e->lines, g_ptr_array_unref);
         g_clear_pointer(&e->links, g_ptr_array_unref);
-}
-
-/* Whether this kind of unit can be a target at all. deputyd waits for some services while it answers a call:
- * a call of theirs that waited for deputyd would never be answered. */
-static int check_unit_type(const char *unit) {
-        static const char *const needed_by_us[] = { "deputyd.service", "dbus.service", "dbus-broker.service",
-                "systemd-journald.service", "polkit.service", NULL };
-
-        if (g_strv_contains(needed_by_us, unit)) {
-                log_error("%s can't be a target: deputyd itself needs it to answer", unit);
-                return -EINVAL;
-        }
-
-        if (g_str_has_suffix(unit, ".service"))
-                return 0;
-
-        if (g_str_has_suffix(unit, ".scope"))
-                log_error("%s is a scope: its processes are started by somebody else, so there's no "
-                          "ExecStart= "
-                          "to change. Start the command itself with \"deputy-run -- COMMAND\"",
-                                unit);
-        else if (g_str_has_suffix(unit, ".slice"))
-                log_error("%s is a slice: it has no processes of its own. Enable the services in it", unit);
-        else
-                log_error("%s runs no command that calls could be lent to: only services can be enabled",
-                                unit);
-
-        return -EINVAL;
-}
-
-static int complete_unit(const char *argument, char **ret) {
-        g_autofree char *unit = NULL, *escaped = terminal_escape(argument);
-        int r;
-
-        r = unit_name_complete(argument, &unit);
-        if (r < 0) {
-                log_error("\"%s\" is no unit's name", escaped);
-                return r;
-        }
-
-        r = check_unit_type(unit);
-        if (r < 0)
-                return r;
-
-        *ret = g_steal_pointer(&unit);
-        return 0;
 }
 
 static int load_settings(sd_bus *bus, Enabling *e) {
@@ -532,7 +487,7 @@ static int finish_enabling(sd_bus *bus, const Enabling *e) {
 static int prepare(sd_bus *bus, Enabling *e, const char *argument) {
         int r;
 
-        r = complete_unit(argument, &e->unit);
+        r = unit_argument_complete(argument, &e->unit);
         if (r < 0)
                 return r;
 
@@ -556,8 +511,8 @@ static int prepare(sd_bus *bus, Enabling *e, const char *argument) {
 
         resolve_alias(e);
 
-        if ((r = check_unit_type(e->unit)) < 0 || (r = collect_links(e)) < 0 || (r = find_commands(e)) < 0 ||
-                        (r = wrap_commands(e)) < 0)
+        if ((r = unit_argument_check_type(e->unit)) < 0 || (r = collect_links(e)) < 0 ||
+                        (r = find_commands(e)) < 0 || (r = wrap_commands(e)) < 0)
                 return r;
 
         return e->wrapped_by_others ? 0 : check_order(e);
@@ -597,133 +552,4 @@ int verb_enable(char **arguments, const Options *options) {
         }
 
         return finish_enabling(bus, &e);
-}
-
-/* Removes a link if it's still the one that we made. */
-static void remove_link(const DropInLink *link, const Options *options) {
-        g_autofree char *target = g_file_read_link(link->path, NULL),
-                        *directory = g_path_get_dirname(link->path);
-
-        if (g_strcmp0(target, link->target) != 0)
-                return;
-
-        if (!options->dry_run) {
-                if (unlink(link->path) < 0) {
-                        log_warning_errno(errno, "Can't remove %s: %m", link->path);
-                        return;
-                }
-                (void) rmdir(directory);
-        }
-        if (!options->quiet)
-                printf("%s %s.\n", options->dry_run ? "Would remove" : "Removed", link->path);
-}
-
-/* Return: 1 if there was a drop-in of ours, 0 if not, or a negative errno that has been logged. */
-static int disable_in(const char *unit, bool runtime, const Options *options) {
-        g_autofree char *path = drop_in_path(unit, runtime), *directory = g_path_get_dirname(path);
-        g_autoptr(GPtrArray) links = NULL;
-        int r;
-
-        r = drop_in_read(path, &links);
-        if (r == -EEXIST) {
-                log_warning("%s wasn't written by deputyctl, and stays", path);
-                return 0;
-        }
-        if (r < 0)
-                return log_error_errno(r, "Can't read %s: %m", path);
-        if (r == 0)
-                return 0;
-
-        for (guint i = 0; i < links->len; i++)
-                remove_link(links->pdata[i], options);
-
-        if (!options->dry_run) {
-                if (unlink(path) < 0)
-                        return log_error_errno(errno, "Can't remove %s: %m", path);
-                (void) rmdir(directory);
-        }
-        if (!options->quiet)
-                printf("%s %s.\n", options->dry_run ? "Would remove" : "Removed", path);
-
-        return 1;
-}
-
-static void tell_what_stays(const char *unit) {
-        static const char *const trees[] = { SYSCONFDIR "/deputyd/policy.d", "/run/deputyd/policy.d" };
-
-        for (size_t i = 0; i < G_N_ELEMENTS(trees); i++) {
-                g_autofree char *path = g_strdup_printf("%s/%s.d", trees[i], unit);
-                g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
-                const char *name;
-
-                while (directory && (name = g_dir_read_name(directory)))
-                        printf("Yours, so it stays: %s/%s\n", path, name);
-        }
-}
-
-static int finish_disabling(sd_bus *bus, const char *unit, const Options *options) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autoptr(UnitSettings) settings = NULL;
-        int r;
-
-        r = systemd_reload(bus, &error);
-        if (r < 0)
-                return bus_log_error(&error, r, "Removed, but systemd can't be made to read its units again");
-
-        if (unit_name_is_template(unit)) {
-                if (!options->quiet)
-                        printf("Instances that run keep their filter until they're restarted.\n");
-                return 0;
-        }
-
-        if (options->now)
-                return unit_restart(bus, "TryRestartUnit", unit);
-
-        if (!options->quiet && unit_settings_load(bus, unit, &settings, NULL) >= 0 &&
-                        g_strcmp0(settings->active_state, "active") == 0)
-                printf("It keeps its filter until it's restarted: systemctl restart '%s'\n", unit);
-
-        return 0;
-}
-
-/* The unit's own name, if PID 1 knows it by another; as it is if it doesn't know it (any more). */
-static char *real_name(sd_bus *bus, const char *unit) {
-        g_autoptr(UnitSettings) settings = NULL;
-
-        if (unit_name_is_template(unit) || unit_settings_load(bus, unit, &settings, NULL) < 0 ||
-                        !settings->id)
-                return g_strdup(unit);
-
-        return g_strdup(settings->id);
-}
-
-int verb_disable(char **arguments, const Options *options) {
-        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-        g_autofree char *name = NULL, *unit = NULL;
-        int r, in_etc, in_run;
-
-        r = complete_unit(arguments[0], &name);
-        if (r < 0)
-                return r;
-
-        r = bus_connect(&bus);
-        if (r < 0)
-                return r;
-
-        unit = real_name(bus, name);
-        in_etc = disable_in(unit, false, options);
-        in_run = disable_in(unit, true, options);
-        if (in_etc < 0 || in_run < 0)
-                return in_etc < 0 ? in_etc : in_run;
-
-        if (in_etc + in_run == 0) {
-                if (!options->quiet)
-                        printf("%s isn't enabled: there's nothing to undo.\n", unit);
-                return 0;
-        }
-
-        if (!options->quiet)
-                tell_what_stays(unit);
-
-        return options->dry_run ? 0 : finish_disabling(bus, unit, options);
 }

@@ -353,14 +353,6 @@ static bool is_named(Caller *caller, int pid_ns, pid_t number, pid_t tid, int pr
         return named;
 }
 
-static bool ranges_contain(const Userns *u, uid_t uid) {
-        for (size_t i = 0; i < u->n_uids; i++)
-                if (uid >= u->uids[i].outside && uid - u->uids[i].outside < u->uids[i].count)
-                        return true;
-
-        return false;
-}
-
 /* A user namespace may be 32 levels deep. */
 static bool is_below_callers_userns(const Caller *caller, int proc_fd) {
         ino_t inode = 0;
@@ -394,8 +386,8 @@ static bool is_in_callers_userns(const Caller *caller, int proc_fd) {
 static bool counts(const Caller *caller, int proc_fd, const TaskStatus *status) {
         switch (caller->userns->kind) {
         case USERNS_CONTAINER:
-                return ranges_contain(caller->userns, status->uid) &&
-                       ranges_contain(caller->userns, status->euid) &&
+                return id_ranges_contain(caller->userns->uids, caller->userns->n_uids, status->uid) &&
+                       id_ranges_contain(caller->userns->uids, caller->userns->n_uids, status->euid) &&
                        is_below_callers_userns(caller, proc_fd);
         case USERNS_OURS:
                 /* Somebody without CAP_SYS_NICE may touch only what is no more privileged than itself. */

@@ -514,7 +514,7 @@ class Guest(Machine):
         record = self._record
         # It takes longer than all that runs beside it.
         argv = ["nice", "-n", "-5", "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "pc,graphics=off,vmport=off,usb=off",
-                "-accel", self.accel + (",thread=multi" if self.accel == "tcg" else ""), "-cpu", "qemu64", "-m", "2048", "-smp", "2",
+                "-accel", self.accel + (",thread=multi" if self.accel == "tcg" else ""), "-cpu", "max", "-m", "2048", "-smp", "2",
                 "-kernel", kernel, "-initrd", record / "initrd",
                 "-append", "syscall.x32=y console=ttyS0 panic=-1 quiet loglevel=4 net.ifnames=0 systemd.unit=basic.target systemd.log_target=journal systemd.show_status=no",
                 "-chardev", f"file,id=console,path={record}/console", "-serial", "chardev:console",

@@ -17,6 +17,7 @@ SUPPORTED = "Token=delegate_cmds=prog_load:map_create delegate_maps=array:hash d
 POLICY = """
 [Intercept]
 SystemCalls={calls}
+LogRateLimitBurst=0
 [Mount]
 {mount}
 [Bpf]

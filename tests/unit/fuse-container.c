@@ -233,6 +233,9 @@ static void write_map(pid_t pid, const char *name) {
         close(fd);
 }
 
+/* What a test that fails doesn't come to stop: a copy of the one that runs, or zeros. */
+static FuseContainer running;
+
 void fuse_container_start(FuseContainer *c, const FuseContainerOptions *options) {
         struct seccomp_notif n = {};
         int sock[2], r;
@@ -245,13 +248,16 @@ void fuse_container_start(FuseContainer *c, const FuseContainerOptions *options)
         find_cgroup(":pids:", (const char *const[]){ "/sys/fs/cgroup/pids", NULL }, "tasks", c->legacy);
         cr_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock) == 0);
 
-        c->outer = fork();
+        running = *c;
+
+        c->outer = running.outer = fork();
         cr_assert(c->outer >= 0);
         if (c->outer == 0)
                 outer_main(sock[1], c, options);
         close(sock[1]);
 
         cr_assert(receive_fds(sock[0], &c->init, sizeof(c->init), &c->listener, 1, 0) == sizeof(c->init));
+        running.init = c->init;
         write_map(c->init, "uid_map");
         write_map(c->init, "gid_map");
         cr_assert(write(sock[0], "g", 1) == 1);
@@ -267,11 +273,15 @@ void fuse_container_start(FuseContainer *c, const FuseContainerOptions *options)
         c->id = n.id;
 }
 
-void fuse_container_stop(FuseContainer *c) {
+/* Return: is nothing left? */
+static bool stop(const FuseContainer *c) {
         /* Its pid namespace ends with its init. */
-        (void) kill(c->init, SIGKILL);
-        (void) waitpid(c->outer, NULL, 0);
-        c->listener = close_fd(c->listener);
+        if (c->init > 0)
+                (void) kill(c->init, SIGKILL);
+        else if (c->outer > 0)
+                (void) kill(c->outer, SIGKILL);
+        if (c->outer > 0)
+                (void) waitpid(c->outer, NULL, 0);
         (void) rmdir(c->root);
 
         for (unsigned i = 0; i < FUSE_CONTAINER_LOOKS; i++) {
@@ -282,10 +292,22 @@ void fuse_container_stop(FuseContainer *c) {
                 if (c->legacy[0] && rmdir(c->legacy) < 0 && errno != ENOENT)
                         gone = false;
                 if (gone)
-                        return;
+                        return true;
                 (void) usleep(20000);
         }
-        cr_assert_fail("something is left in the container's cgroups");
+
+        return false;
+}
+
+void fuse_container_stop(FuseContainer *c) {
+        running = (FuseContainer){};
+        c->listener = close_fd(c->listener);
+        cr_assert(stop(c), "something is left in the container's cgroups");
+}
+
+void fuse_container_clean(void) {
+        if (running.root[0])
+                (void) stop(&running);
 }
 
 /* Calls "f" for each process in its cgroup that it didn't begin with, until it says true. */

@@ -37,6 +37,8 @@ typedef struct FuseContainerOptions {
 
 void fuse_container_start(FuseContainer *c, const FuseContainerOptions *options);
 void fuse_container_stop(FuseContainer *c);
+/* Stops the one that a test which has failed couldn't stop: for ".fini". */
+void fuse_container_clean(void);
 
 /* Loads a filter that lets a call fail, for "prepare". */
 void fuse_container_load_filter(int nr, int error);

@@ -50,7 +50,7 @@ static void setup(void) {
         cr_assert(caller_setup() == 0);
 }
 
-TestSuite(fuse_server, .init = setup, .timeout = 100);
+TestSuite(fuse_server, .init = setup, .fini = fuse_container_clean, .timeout = 100);
 
 static Caller open_caller(const FuseContainer *c) {
         Caller caller = CALLER_INIT;
