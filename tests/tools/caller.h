@@ -18,7 +18,7 @@
 
 /* The other numbers that this kernel may know calls by; see filter/architecture.h. */
 #ifdef X32
-#define syscall(number, ...) syscall((number) | __X32_SYSCALL_BIT, ##__VA_ARGS__)
+#        define syscall(number, ...) syscall((number) | __X32_SYSCALL_BIT, ##__VA_ARGS__)
 #endif
 
 static inline void die(const char *what) {
