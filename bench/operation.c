@@ -283,7 +283,6 @@ static long call_bpf_load(const Place *place) {
 }
 
 static int make_token(const char *path) {
-        const uint32_t command = 36; /* BPF_TOKEN_CREATE, since Linux 6.9 */
         _cleanup_close_ int directory = -1;
         uint32_t attr[2] = {};
 
@@ -292,7 +291,7 @@ static int make_token(const char *path) {
 
         directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         attr[1] = (uint32_t) directory;
-        return directory < 0 ? -1 : (int) syscall(SYS_bpf, command, attr, sizeof(attr));
+        return directory < 0 ? -1 : (int) syscall(SYS_bpf, BPF_COMMAND_TOKEN_CREATE, attr, sizeof(attr));
 }
 
 static long call_bpf_load_token(const Place *place) {
